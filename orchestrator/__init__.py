@@ -1,0 +1,1 @@
+"""Decides what is restored, when and for whom; never touches personal data."""

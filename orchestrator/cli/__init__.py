@@ -1,0 +1,1 @@
+"""The `reinstate` command."""

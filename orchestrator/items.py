@@ -1,0 +1,131 @@
+"""What is restored: copies as sources hold them, and the items they are copies of.
+
+Knows nothing of formats: a category turns bytes into these values.
+"""
+
+from collections.abc import Callable, Iterable
+from datetime import datetime
+from typing import NewType
+
+from msgspec import Struct
+
+from orchestrator.reasons import Reason
+
+UserId = NewType("UserId", str)
+"""The service's own name for one of its users, exactly as plans and sources spell it."""
+
+Ident = NewType("Ident", str)
+"""What makes two copies the same item of one user and category (a UID, a board, a photo's hash)."""
+
+Digest = NewType("Digest", bytes)
+"""What makes two contents equal by meaning: SHA-256 of the category's canonical form, 32 bytes."""
+
+
+class Media(Struct, frozen=True, gc=False):
+    """How a content is written down: `suffix` without its dot, and the MIME type."""
+
+    suffix: str
+    mime: str
+
+
+class Attachment(Struct, frozen=True, kw_only=True, gc=False):
+    """A part of an item that lies in a file of its own: a photo's sidecar, a note's picture.
+
+    `name` is made by the category from a fixed set or a hash, never taken from data as it is.
+    """
+
+    name: str
+    data: bytes
+
+
+class Item(Struct, frozen=True, kw_only=True):
+    """One contact, event, note, task, photo or score, in the form that is written to a target."""
+
+    ident: Ident
+    digest: Digest
+    media: Media
+    content: bytes
+    attachments: tuple[Attachment, ...] = ()
+    revised: datetime | None = None
+    """When its user last changed it, aware; None where the data does not say."""
+
+    @property
+    def size(self) -> int:
+        """Bytes that a target has to take."""
+        return len(self.content) + sum(len(part.data) for part in self.attachments)
+
+
+class Span(Struct, frozen=True, gc=False):
+    """`length` bytes at `offset` of the file called `file` in its folder."""
+
+    file: str
+    offset: int
+    length: int
+
+
+class Copy(Struct, frozen=True, kw_only=True):
+    """One recovered copy that passed validation, repaired or as it was."""
+
+    item: Item
+    spans: tuple[Span, ...]
+    repairs: tuple[str, ...] = ()
+    """Names of the repairs that were needed, in the order in which they were applied."""
+    degraded: tuple[str, ...] = ()
+    """Names of fields known to be missing or left empty."""
+    lossy: bool = False
+    """A repair lost something, so any intact copy is better."""
+    merit: int = 0
+    """Ranks before the revision: a score by its board's rule. Higher is better."""
+
+
+class Damaged(Struct, frozen=True, kw_only=True):
+    """One recovered copy that failed validation: a value in the stream, never an exception."""
+
+    reason: Reason
+    spans: tuple[Span, ...]
+    data: bytes
+    """The raw bytes of the spans, one after the other."""
+    ident: Ident | None = None
+    """The item it is a copy of, where even the damaged bytes say so beyond doubt."""
+    detail: str = ""
+    """Where and what, for an operator. Property names and numbers only, never content."""
+    repairs: tuple[str, ...] = ()
+    """Repairs that were tried and did not suffice."""
+
+
+class Framing(Struct, frozen=True, gc=False):
+    """Bytes that carry no item: envelopes, separators, headers, white space."""
+
+    span: Span
+
+
+Found = Copy | Damaged | Framing
+
+
+class File(Struct, frozen=True, kw_only=True):
+    """One file (or database row) of recovered material.
+
+    `name` is unique within its folder and stable between readings; '/' separates levels.
+    `read` gives all its bytes, the same on every call; it raises `Unavailable` when the source
+    is away and `ItemRejected` when these bytes cannot be had (unreadable, too large, encrypted,
+    wrong hash); `ItemRejected.data` then holds what could be read.
+    `beside` holds files that the source itself ties to this one (a row's second column); their
+    bytes are accounted for under their own names.
+    """
+
+    name: str
+    size: int
+    read: Callable[[], bytes]
+    modified: datetime | None = None
+    beside: tuple["File", ...] = ()
+
+
+class Folder(Struct, frozen=True, kw_only=True):
+    """Everything that one source holds of one user's one category.
+
+    `files` may be iterated more than once and gives the same files in the same order each time;
+    it is light: bytes are read one file at a time.
+    """
+
+    owner: UserId
+    files: Iterable[File]

@@ -1,0 +1,1 @@
+"""Durable account of every run, unit and outcome; the only source of truth."""

@@ -1,0 +1,169 @@
+"""Copies, live item, journal and policy in; one decision out. Pure, total, and the same in preview.
+
+The table of `docs/architecture.md`, row by row. It never chooses to overwrite what changed after
+the loss unless the policy is `replace`.
+"""
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from msgspec import Struct
+
+from orchestrator.books import Note, Outcome
+from orchestrator.items import Copy, Digest, Item
+from orchestrator.plan import OnConflict
+
+
+class Standing(Struct, frozen=True, kw_only=True):
+    """What the target holds under an item's ident."""
+
+    digest: Digest | None
+    """None: it holds something that cannot be read as an item."""
+    version: str
+    ref: str
+    modified: datetime | None = None
+
+
+class Tombstone(Struct, frozen=True, kw_only=True):
+    """The target says that its user deleted the item; `at` where it says when."""
+
+    at: datetime | None = None
+
+
+class Hand(Struct, frozen=True, kw_only=True):
+    """What our journal says we did about this ident."""
+
+    digest: Digest
+    """Of what we meant to write."""
+    verified: bool
+    """We read it back and it was equal."""
+    outcome: Outcome
+    note: Note | None = None
+    this_run: bool = True
+
+
+class Create(Struct, frozen=True, kw_only=True):
+    """Write it where nothing is; `beside`: under a marked ident of its own."""
+
+    beside: bool = False
+
+
+class Replace(Struct, frozen=True, kw_only=True):
+    """Overwrite exactly this version."""
+
+    ref: str
+    version: str
+
+
+class Leave(Struct, frozen=True, kw_only=True):
+    """Write nothing; the item ends with this outcome."""
+
+    outcome: Outcome
+    note: Note | None = None
+
+
+Decision = Create | Replace | Leave
+
+
+class Winner(Struct, frozen=True, kw_only=True):
+    """The copy that speaks for an item, and how many others there are."""
+
+    copy: Copy
+    others: int
+
+
+def precedence(copy: Copy, trust: int) -> tuple[bool, int, bool, float, int]:
+    """Sorts copies of one item, best last.
+
+    Intact before lossy, then the category's merit, then dated before undated and newer before
+    older, then the more trusted source (`trust` counts from 0, most trusted first).
+    """
+    revised = copy.item.revised
+    return (
+        not copy.lossy,
+        copy.merit,
+        revised is not None,
+        revised.timestamp() if revised is not None else 0.0,
+        -trust,
+    )
+
+
+def decide(
+    item: Item,
+    *,
+    live: Standing | Tombstone | None,
+    hand: Hand | None,
+    equal_elsewhere: bool,
+    policy: OnConflict,
+    as_of: datetime,
+) -> Decision:
+    """What to do about one item.
+
+    `equal_elsewhere`: the target holds equal content under another ident.
+    """
+    match live:
+        case Tombstone(at=at):
+            return _after_deletion(item, at=at, hand=hand, as_of=as_of)
+        case Standing():
+            return _beside_live(item, live, hand=hand, policy=policy, as_of=as_of)
+        case None:
+            if hand is not None and hand.verified:
+                return Leave(outcome=Outcome.DECLINED)
+            if equal_elsewhere:
+                return Leave(outcome=Outcome.PRESENT)
+            return Create()
+
+
+def _after_deletion(
+    item: Item, *, at: datetime | None, hand: Hand | None, as_of: datetime
+) -> Decision:
+    """A deletion after the loss is the user's word; one before it counts against older copies."""
+    if at is None or at > as_of or (hand is not None and hand.verified):
+        return Leave(outcome=Outcome.DECLINED)
+    if item.revised is None or item.revised <= at:
+        return Leave(outcome=Outcome.DECLINED)
+    return Create()
+
+
+def _beside_live(
+    item: Item,
+    live: Standing,
+    *,
+    hand: Hand | None,
+    policy: OnConflict,
+    as_of: datetime,
+) -> Decision:
+    if hand is not None and live.digest == hand.digest:
+        if hand.this_run:
+            return Leave(outcome=hand.outcome, note=hand.note)
+        if live.digest == item.digest:
+            return Leave(outcome=Outcome.PRESENT)
+    if live.digest == item.digest:
+        return Leave(outcome=Outcome.PRESENT)
+    if hand is not None and hand.verified and policy is not OnConflict.REPLACE:
+        return Leave(outcome=Outcome.SUPERSEDED)  # changed since we wrote it: the user's own now
+    users_own = live.modified is None or live.modified > as_of
+    newer = (
+        not users_own
+        and item.revised is not None
+        and live.modified is not None
+        and item.revised > live.modified
+    )
+    match policy:
+        case OnConflict.REPLACE:
+            return Replace(ref=live.ref, version=live.version)
+        case OnConflict.KEEP_BOTH:
+            return Create(beside=True)
+        case OnConflict.NEWEST if newer:
+            return Replace(ref=live.ref, version=live.version)
+        case OnConflict.NEWEST | OnConflict.KEEP_LIVE:
+            return Leave(outcome=Outcome.SUPERSEDED)
+        case OnConflict.MERGE:
+            raise ValueError("merge is not available yet; the planner refuses it")
+
+
+def settle(copies: Sequence[tuple[int, Copy]]) -> Winner:
+    """The best of the copies of one item, given with the trust of their sources."""
+    trust, best = max(copies, key=lambda pair: precedence(pair[1], pair[0]))
+    del trust
+    return Winner(copy=best, others=len(copies) - 1)

@@ -1,0 +1,1 @@
+"""Plans that run, and the sample population that they restore."""

@@ -1,0 +1,1 @@
+"""Does what the orchestrator decided: reads, validates, writes, reads back; never decides."""

@@ -1,0 +1,1 @@
+"""Where recovered material lies: one module a kind, read only."""

@@ -1,0 +1,1 @@
+"""The live systems that users see: one module a kind."""
