@@ -76,6 +76,8 @@ class Copy(Struct, frozen=True, kw_only=True):
     """A repair lost something, so any intact copy is better."""
     merit: int = 0
     """Ranks before the revision: a score by its board's rule. Higher is better."""
+    sequence: int = 0
+    """Ranks after the revision: iCalendar's SEQUENCE. Higher is newer."""
 
 
 class Damaged(Struct, frozen=True, kw_only=True):

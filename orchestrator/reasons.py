@@ -1,6 +1,7 @@
 """Why a copy was not restored: a closed set, each with a sentence for operators and for users."""
 
 from enum import StrEnum
+from typing import Self
 
 
 class Reason(StrEnum):
@@ -9,7 +10,7 @@ class Reason(StrEnum):
     for_operator: str
     for_user: str
 
-    def __new__(cls, value: str, for_operator: str, for_user: str) -> "Reason":
+    def __new__(cls, value: str, for_operator: str, for_user: str) -> Self:
         """Attach both sentences to the member."""
         member = str.__new__(cls, value)
         member._value_ = value

@@ -72,11 +72,11 @@ class Winner(Struct, frozen=True, kw_only=True):
     others: int
 
 
-def precedence(copy: Copy, trust: int) -> tuple[bool, int, bool, float, int]:
+def precedence(copy: Copy, trust: int) -> tuple[bool, int, bool, float, int, int]:
     """Sorts copies of one item, best last.
 
     Intact before lossy, then the category's merit, then dated before undated and newer before
-    older, then the more trusted source (`trust` counts from 0, most trusted first).
+    older, then the higher sequence, then the more trusted source (`trust` counts from 0, most trusted first).
     """
     revised = copy.item.revised
     return (
@@ -84,6 +84,7 @@ def precedence(copy: Copy, trust: int) -> tuple[bool, int, bool, float, int]:
         copy.merit,
         revised is not None,
         revised.timestamp() if revised is not None else 0.0,
+        copy.sequence,
         -trust,
     )
 
