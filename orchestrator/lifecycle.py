@@ -1,6 +1,6 @@
 """States of runs, cells, batches and units, and the only moves between them.
 
-A cell is one phase × one wave. Everything that changes a state asks `moved` first, or names the
+A cell is one phase in one wave. Everything that changes a state asks `moved` first, or names the
 old state in its UPDATE; a move that is not in `MOVES` does not exist.
 """
 

@@ -76,7 +76,8 @@ def precedence(copy: Copy, trust: int) -> tuple[bool, int, bool, float, int, int
     """Sorts copies of one item, best last.
 
     Intact before lossy, then the category's merit, then dated before undated and newer before
-    older, then the higher sequence, then the more trusted source (`trust` counts from 0, most trusted first).
+    older, then the higher sequence, then the more trusted source (`trust` counts from 0, most
+    trusted first).
     """
     revised = copy.item.revised
     return (
