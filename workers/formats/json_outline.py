@@ -6,6 +6,7 @@ not, and how deep a record nests before anything recursive looks at it.
 """
 
 import re
+from collections.abc import Iterator
 from typing import Final
 
 from msgspec import Struct
@@ -15,6 +16,8 @@ DEEPEST: Final = 64
 
 _TOKEN: Final = re.compile(rb'"(?:[^"\\]++|\\.)*+"|[\[\]{},:]|[^\s\[\]{},:"]++|"', re.DOTALL)
 _CLOSES: Final = {b"{": b"}", b"[": b"]"}
+_BRACKETS: Final = frozenset((b"]", b"}"))
+_KEYED: Final = 3  # key, colon, value
 
 
 class Part(Struct, frozen=True, gc=False):
@@ -58,57 +61,76 @@ class Outline(Struct, frozen=True, gc=False):
 def outline(data: bytes, start: int = 0, end: int | None = None) -> Outline:
     """The array or object that begins at `start` (white space may come first). Linear time."""
     stop = len(data) if end is None else end
-    tokens = _TOKEN.finditer(data, start, stop)
-    first = next(tokens, None)
+    first = _TOKEN.search(data, start, stop)
     if first is None or first[0] not in _CLOSES:
         return Outline(b"", start, stop, whole=False)
     kind = first[0]
-    is_object = kind == b"{"
+    closes = _CLOSES[kind]
     parts: list[Part] = []
-    stack = [_CLOSES[kind]]
-    key, key_start = b"", -1
-    begun = ended = -1
-    deepest = 0
-    awaiting_key = is_object
+    pending: list[_Piece] = []
+    for piece in _pieces(data, first.end(), stop):
+        if not piece.whole or piece.token not in (b",", closes):
+            pending.append(piece)
+            if piece.whole:
+                continue
+            break
+        part = _part(pending, keyed=kind == b"{")
+        last = piece.token == closes
+        if part is None and not (last and not parts and not pending):
+            break
+        if part is not None:
+            parts.append(part)
+        pending = []
+        if last:
+            return Outline(kind, first.start(), piece.end, tuple(parts))
+    if pending:
+        parts.append(Part(pending[0].start, stop, whole=False))
+    return Outline(kind, first.start(), stop, tuple(parts), whole=False)
 
-    def cut() -> Outline:
-        if begun >= 0 or key_start >= 0:
-            where = begun if begun >= 0 else key_start
-            parts.append(Part(where, stop, key, key_start, deepest, whole=False))
-        return Outline(kind, first.start(), stop, tuple(parts), whole=False)
 
-    for match in tokens:
+class _Piece(Struct, frozen=True, gc=False):
+    """One token at the level of interest; what is nested below is one piece."""
+
+    token: bytes
+    start: int
+    end: int
+    deepest: int = 0
+    whole: bool = True
+
+
+def _pieces(data: bytes, start: int, stop: int) -> Iterator[_Piece]:
+    """The tokens between a bracket and its partner, the partner included."""
+    expected: list[bytes] = []
+    begun, deepest = -1, 0
+    for match in _TOKEN.finditer(data, start, stop):
         token = match[0]
-        if len(stack) > 1:  # inside a child: only its brackets count
-            if token in _CLOSES:
-                stack.append(_CLOSES[token])
-                deepest = max(deepest, len(stack) - 1)
-            elif token in (b"]", b"}"):
-                if stack.pop() != token:
-                    return cut()
-                ended = match.end()
-            elif token == b'"':
-                return cut()
-        elif token in (b",", stack[0]):
-            if begun >= 0:
-                parts.append(Part(begun, ended, key, key_start, deepest))
-            elif token == b"," or parts or key_start >= 0:
-                return cut()  # a comma with nothing before it or nothing after it
-            if token != b",":
-                return Outline(kind, first.start(), match.end(), tuple(parts))
-            key, key_start, begun, deepest, awaiting_key = b"", -1, -1, 0, is_object
-        elif awaiting_key:
-            if token == b":" and key_start >= 0:
-                awaiting_key = False
-            elif key_start < 0 and len(token) > 1 and token.startswith(b'"'):
-                key, key_start = token, match.start()
-            else:
-                return cut()
-        elif begun >= 0 or token in (b":", b'"', b"]", b"}"):
-            return cut()
-        else:
-            begun, ended = match.start(), match.end()
-            if token in _CLOSES:
-                stack.append(_CLOSES[token])
-                deepest = 1
-    return cut()
+        closing = _CLOSES.get(token)
+        if closing is not None:
+            if not expected:
+                begun, deepest = match.start(), 0
+            expected.append(closing)
+            deepest = max(deepest, len(expected))
+        elif token == b'"' or (expected and token in _BRACKETS and token != expected[-1]):
+            yield _Piece(token, begun if expected else match.start(), stop, deepest, whole=False)
+            return
+        elif not expected:
+            yield _Piece(token, match.start(), match.end())
+        elif token == expected[-1]:
+            expected.pop()
+            if not expected:
+                yield _Piece(b"[", begun, match.end(), deepest)
+    if expected:
+        yield _Piece(b"[", begun, stop, deepest, whole=False)
+
+
+def _part(pieces: list[_Piece], *, keyed: bool) -> Part | None:
+    """The child that these pieces are, or None where they are none."""
+    value = pieces[-1] if pieces else None
+    if value is None or value.token in (b":", b"]", b"}"):
+        return None
+    if not keyed:
+        return Part(value.start, value.end, deepest=value.deepest) if len(pieces) == 1 else None
+    if len(pieces) != _KEYED or pieces[1].token != b":" or not pieces[0].token.startswith(b'"'):
+        return None
+    key = pieces[0]
+    return Part(value.start, value.end, key.token, key.start, value.deepest)
