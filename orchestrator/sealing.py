@@ -1,0 +1,164 @@
+"""What is stored of people is sealed: AES-256-GCM under keys derived from one master key.
+
+A sealed value is bound to its context (which table, row, purpose): moved elsewhere it does not
+open. `user_hash` finds a user without naming them; `user_ref` shows one in logs and lists.
+
+Not promised: sealed values do not hide their length, and whoever holds the key and the database
+reads everything. One master key is good for about four thousand million seals (random nonces).
+"""
+
+import base64
+import binascii
+import hashlib
+import hmac
+import os
+import stat
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+
+from orchestrator.errors import Refused, Unavailable
+from orchestrator.logs import user_ref
+from orchestrator.settings import Settings
+
+KEY_BYTES = 32
+NONCE_BYTES = 12
+_PLAIN, _DEFLATED = b"\x01", b"\x02"  # the version byte also says how the content is written
+_WORTH_DEFLATING = 200
+_MALFORMED = "a sealed value is cut or of an unknown version"
+
+
+class Sealer:
+    """Seals and opens under one master key. May be shared between threads and across a fork."""
+
+    def __init__(
+        self, key: bytes, *, nonce: Callable[[], bytes] = lambda: os.urandom(NONCE_BYTES)
+    ) -> None:
+        """`key`: 32 random bytes. `nonce` must never give the same 12 bytes twice."""
+        if len(key) != KEY_BYTES:
+            raise Refused(f"a master key has {KEY_BYTES} bytes, this one has {len(key)}")
+        self._aead = AESGCM(_derived(key, b"seal"))
+        self._hash_key = _derived(key, b"user-hash")
+        self._ref_key = _derived(key, b"user-ref")
+        self._nonce = nonce
+        self.check = _derived(key, b"check")[:8]
+        """Tells keys apart without telling the key: kept in the ledger, compared at start."""
+
+    def seal(self, data: bytes, context: bytes) -> bytes:
+        """`data`, readable only under the same key and with the same `context`.
+
+        Why deflating first tells nobody anything here: guessing a secret from compressed lengths
+        needs someone who mixes chosen text with the secret, many times, in one value, and sees
+        each length. One value holds one user's own data, is sealed once per attempt by us, and
+        its length is seen only by who may read the ledger.
+        """
+        version = _PLAIN
+        if len(data) >= _WORTH_DEFLATING:
+            deflated = zlib.compress(data, 1)
+            if len(deflated) < len(data):
+                version, data = _DEFLATED, deflated
+        nonce = self._nonce()
+        return version + nonce + self._aead.encrypt(nonce, data, version + context)
+
+    def open(self, sealed: bytes, context: bytes) -> bytes:
+        """What was sealed. Raises `Refused` for another key or context, or a changed value."""
+        version, nonce, rest = sealed[:1], sealed[1 : 1 + NONCE_BYTES], sealed[1 + NONCE_BYTES :]
+        if version not in {_PLAIN, _DEFLATED} or len(nonce) != NONCE_BYTES:
+            raise Refused(_MALFORMED, hint="restore the ledger from its backup")
+        try:
+            data = self._aead.decrypt(nonce, rest, version + context)
+        except InvalidTag as error:
+            raise Refused(
+                "a sealed value does not open: another key, or it was altered or moved",
+                hint="use the key that this ledger was made with: REINSTATE_KEY or <home>/key",
+            ) from error
+        return zlib.decompress(data) if version == _DEFLATED else data
+
+    def user_hash(self, user_id: str) -> bytes:
+        """16 bytes by which a user is found, the same for the same key; tells nothing without."""
+        return hmac.digest(self._hash_key, user_id.encode(), hashlib.sha256)[:16]
+
+    def user_ref(self, user_id: str) -> str:
+        """How logs, lists and pages name the user: `u_` and ten hexadecimal digits."""
+        return user_ref(self._ref_key, user_id)
+
+
+def _derived(key: bytes, purpose: bytes) -> bytes:
+    return HKDF(
+        algorithm=SHA256(), length=KEY_BYTES, salt=None, info=b"reinstate/1/" + purpose
+    ).derive(key)
+
+
+def load_sealer(settings: Settings) -> Sealer:
+    """The sealer of these settings.
+
+    Makes the key file on first use, for an embedded ledger only: a shared ledger with a key that
+    one host made up would be unreadable for the others. Raises `Refused` where the key is missing,
+    malformed or readable by others.
+    """
+    if settings.key is not None:
+        return Sealer(_decoded(settings.key, "REINSTATE_KEY"))
+    text = _read(settings.key_file)
+    if text is None:
+        if not settings.ledger_url.startswith("sqlite"):
+            raise Refused(
+                "there is no key, and a shared ledger must not get one that only this host knows",
+                hint="set REINSTATE_KEY to the same value everywhere; a new one: "
+                "openssl rand -base64 32",
+            )
+        settings.ensure_home()
+        text = _make(settings.key_file)
+    return Sealer(_decoded(text, "the key file"))
+
+
+def _decoded(text: str, where: str) -> bytes:
+    try:
+        key = base64.b64decode(text.strip(), validate=True)
+    except (binascii.Error, ValueError):
+        key = b""
+    if len(key) != KEY_BYTES:
+        raise Refused(
+            f"{where} does not hold {KEY_BYTES} bytes in base64",
+            hint="make a new one with: openssl rand -base64 32",
+        )
+    return key
+
+
+def _read(path: Path) -> str | None:
+    try:
+        with path.open(encoding="ascii", errors="replace") as file:
+            mode = os.fstat(file.fileno()).st_mode
+            if mode & (stat.S_IRWXG | stat.S_IRWXO):
+                raise Refused(
+                    "the key file may be read by others", hint="chmod 600 the file `key` in home"
+                )
+            return file.read(1024)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise Unavailable(f"the key file cannot be read ({error.strerror})") from error
+
+
+def _make(path: Path) -> str:
+    """A new key file. Of several processes that try at once, all get the same key."""
+    text = base64.b64encode(os.urandom(KEY_BYTES)).decode()
+    draft = path.with_name(f".key-{os.getpid()}")
+    try:
+        with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
+            file.write(text + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+        try:
+            os.link(draft, path)
+        except FileExistsError:
+            text = _read(path) or text
+        finally:
+            draft.unlink()
+    except OSError as error:
+        raise Unavailable(f"the key file cannot be made ({error.strerror})") from error
+    return text

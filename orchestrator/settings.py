@@ -1,0 +1,209 @@
+"""The environment, read once: where things are and how many. No other module reads it."""
+
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Self
+from urllib.parse import urlsplit
+
+from platformdirs import user_data_path
+
+from orchestrator.errors import Refused
+
+AUTO = "auto"
+"""Broker address: whatever the embedded engine finds or starts."""
+
+LOG_LEVELS = ("debug", "info", "warning", "error")
+LOG_FORMATS = ("auto", "json", "console")
+KNOWN = {
+    "REINSTATE_HOME": "folder of the embedded state",
+    "REINSTATE_LEDGER_URL": "postgresql://… or sqlite:///…",
+    "REINSTATE_BROKER_URL": "redis://…, rediss://…, sentinel://…, amqp://…, or auto",
+    "REINSTATE_BROKER_PREFIX": "prefix of every key in Redis",
+    "REINSTATE_KEY": "master key, 32 bytes in base64",
+    "REINSTATE_WORKERS": "worker processes on this machine",
+    "REINSTATE_LEASE_SECONDS": "how long a silent worker keeps its batch",
+    "REINSTATE_LOG": "level and format: debug|info|warning|error, auto|json|console",
+    "REINSTATE_LOG_FILE": "where log lines go instead of stderr",
+}
+"""Every variable, with one phrase of what it holds."""
+
+_BROKERS = ("redis", "rediss", "redis+socket", "sentinel", "amqp", "amqps", "filesystem", "memory")
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:-]{0,63}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """What the environment says, checked. Whatever may hold a secret is not in its repr."""
+
+    home: Path
+    """Folder of everything embedded: ledger, key, logs, broker. Deleting it leaves nothing."""
+    ledger_url: str = field(repr=False)
+    broker_url: str = field(default=AUTO, repr=False)
+    broker_prefix: str = "reinstate:"
+    key: str | None = field(default=None, repr=False)
+    """The master key in base64; None: the file `key` in `home`."""
+    workers: int = 2
+    lease_seconds: int = 60
+    log_level: str = "info"
+    log_format: str = "auto"
+    """`auto`: for people on a terminal, JSON elsewhere."""
+    log_file: Path | None = None
+
+    @classmethod
+    def read(cls, environ: Mapping[str, str]) -> Self:
+        """What `environ` says, with defaults. Touches no disk. Raises `Refused` for nonsense."""
+        given = {name: environ.get(name, "").strip() for name in KNOWN}
+        home = _home(given["REINSTATE_HOME"])
+        level, log_format = _log(given["REINSTATE_LOG"])
+        log_file = given["REINSTATE_LOG_FILE"]
+        return cls(
+            home=home,
+            ledger_url=_ledger(given["REINSTATE_LEDGER_URL"], home),
+            broker_url=_broker(given["REINSTATE_BROKER_URL"] or AUTO),
+            broker_prefix=_name(given, "REINSTATE_BROKER_PREFIX", "reinstate:"),
+            key=given["REINSTATE_KEY"] or None,
+            workers=_number(given, "REINSTATE_WORKERS", _default_workers(), least=1, most=256),
+            lease_seconds=_number(given, "REINSTATE_LEASE_SECONDS", 60, least=2, most=3600),
+            log_level=level,
+            log_format=log_format,
+            log_file=Path(log_file).expanduser().absolute() if log_file else None,
+        )
+
+    def environment(self) -> dict[str, str]:
+        """The variables from which a child process reads these same settings."""
+        variables = {
+            "REINSTATE_HOME": str(self.home),
+            "REINSTATE_LEDGER_URL": self.ledger_url,
+            "REINSTATE_BROKER_URL": self.broker_url,
+            "REINSTATE_BROKER_PREFIX": self.broker_prefix,
+            "REINSTATE_WORKERS": str(self.workers),
+            "REINSTATE_LEASE_SECONDS": str(self.lease_seconds),
+            "REINSTATE_LOG": f"{self.log_level},{self.log_format}",
+        }
+        if self.key is not None:
+            variables["REINSTATE_KEY"] = self.key
+        if self.log_file is not None:
+            variables["REINSTATE_LOG_FILE"] = str(self.log_file)
+        return variables
+
+    @property
+    def key_file(self) -> Path:
+        """Where the master key lies when the environment does not hold it."""
+        return self.home / "key"
+
+    @property
+    def log_folder(self) -> Path:
+        """Where the embedded engine's programs log."""
+        return self.home / "log"
+
+    def ensure_home(self) -> Path:
+        """The home folder, made for its owner alone. Raises `Refused` where that cannot be."""
+        try:
+            self.home.mkdir(parents=True, exist_ok=True, mode=0o700)
+        except OSError as error:
+            raise Refused(
+                f"{self.home} cannot be made ({error.strerror})",
+                hint="name a folder that you may write: REINSTATE_HOME=…",
+            ) from error
+        return self.home
+
+
+def unknown_variables(environ: Mapping[str, str]) -> list[str]:
+    """Names that look like settings and are none: probably typing errors."""
+    return sorted(
+        name
+        for name in environ
+        if name.startswith("REINSTATE_") and name not in KNOWN and name not in _ELSEWHERE
+    )
+
+
+_ELSEWHERE = frozenset({"REINSTATE_CORPUS", "REINSTATE_SERVER", "REINSTATE_TOKEN"})
+"""Variables of the tests and of the command line."""
+
+
+def _home(text: str) -> Path:
+    if not text:
+        return user_data_path("reinstate", appauthor=False)
+    return Path(text).expanduser().absolute()
+
+
+def _ledger(text: str, home: Path) -> str:
+    if not text:
+        return f"sqlite:///{home / 'ledger.db'}"
+    if not text.startswith(("postgresql://", "postgresql+psycopg://", "sqlite:///")):
+        raise Refused(
+            "REINSTATE_LEDGER_URL begins with neither postgresql:// nor sqlite:///",
+            hint="for example postgresql://reinstate@localhost/reinstate",
+        )
+    return text
+
+
+def _broker(text: str) -> str:
+    """The address as Celery spells it. Never repeats it in an error: it may hold a password."""
+    if text == AUTO:
+        return AUTO
+    scheme = text.partition("://")[0].lower() if "://" in text else ""
+    scheme = {"valkey": "redis", "valkeys": "rediss", "redis+unix": "redis+socket"}.get(
+        scheme, scheme
+    )
+    if "cluster" in scheme:
+        raise Refused(
+            "a Redis cluster cannot be the broker: Celery's commands span several hash slots",
+            hint="use one Redis, or Sentinel: REINSTATE_BROKER_URL=sentinel://…",
+        )
+    if scheme not in _BROKERS:
+        raise Refused(
+            f"REINSTATE_BROKER_URL does not begin with one of {', '.join(_BROKERS)}",
+            hint="for example redis://localhost:6379/3, or auto",
+        )
+    address = f"{scheme}://{text.partition('://')[2]}"
+    if scheme in {"redis", "rediss"} and "," in urlsplit(address).netloc.rpartition("@")[2]:
+        raise Refused(
+            "several Redis hosts mean a cluster, which cannot be the broker",
+            hint="use one Redis, or Sentinel: sentinel://one:26379;sentinel://two:26379",
+        )
+    return address
+
+
+def _log(text: str) -> tuple[str, str]:
+    level, log_format = "info", "auto"
+    for word in re.split(r"[\s,]+", text.lower()):
+        if word in LOG_LEVELS:
+            level = word
+        elif word in LOG_FORMATS:
+            log_format = word
+        elif word:
+            raise Refused(
+                "REINSTATE_LOG holds a word that is neither level nor format",
+                hint=f"levels: {', '.join(LOG_LEVELS)}; formats: {', '.join(LOG_FORMATS)}",
+            )
+    return level, log_format
+
+
+def _name(given: Mapping[str, str], variable: str, default: str) -> str:
+    text = given[variable] or default
+    if not _NAME.fullmatch(text):
+        raise Refused(
+            f"{variable} is not a name",
+            hint="up to 64 of A-Z a-z 0-9 _ . : -, beginning with a letter or digit",
+        )
+    return text
+
+
+def _number(given: Mapping[str, str], variable: str, default: int, *, least: int, most: int) -> int:
+    text = given[variable]
+    if not text:
+        return default
+    if not re.fullmatch(r"[0-9]{1,6}", text) or not least <= int(text) <= most:
+        raise Refused(
+            f"{variable} is not a whole number from {least} to {most}",
+            hint=f"leave it out for {default}",
+        )
+    return int(text)
+
+
+def _default_workers() -> int:
+    return max(2, min(8, os.cpu_count() or 2))
