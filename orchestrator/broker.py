@@ -1,0 +1,81 @@
+"""How the broker is reached, by whoever publishes, listens or looks after it.
+
+Publishers and workers must agree on every word of this: a message under another prefix or in
+another folder is never seen.
+"""
+
+from pathlib import Path
+
+from msgspec import Struct
+
+from orchestrator.errors import Refused
+from orchestrator.settings import AUTO, Settings
+
+VISIBILITY_SECONDS = 900
+"""Longer than any job may run (`JOB_SECONDS`), or Redis would hand it out a second time."""
+JOB_SECONDS = 600
+
+_REDIS = ("redis", "rediss", "redis+socket", "sentinel")
+
+
+class Route(Struct, frozen=True, kw_only=True):
+    """What Celery and kombu need to be told. `options` are `broker_transport_options`."""
+
+    url: str
+    options: dict[str, object]
+    forks: bool
+    """Prefork workers are safe on it: repeated kill -9 of a child does not freeze its parent."""
+    redis: bool
+
+
+def route(settings: Settings) -> Route:
+    """The way to the broker. Raises `Refused` where the settings leave it to an engine."""
+    url = settings.broker_url
+    if url == AUTO:
+        raise Refused(
+            "no broker is named and no embedded engine runs",
+            hint="set REINSTATE_BROKER_URL, or start one: reinstate up",
+        )
+    scheme = url.partition("://")[0]
+    if scheme == "filesystem":
+        return Route(
+            url="filesystem://",
+            options=_folder_options(Path(url.partition("://")[2])),
+            forks=False,
+            redis=False,
+        )
+    if scheme in _REDIS:
+        return Route(url=url, options=_redis_options(settings), forks=True, redis=True)
+    return Route(url=url, options={}, forks=scheme in {"amqp", "amqps"}, redis=False)
+
+
+def _redis_options(settings: Settings) -> dict[str, object]:
+    return {
+        "visibility_timeout": VISIBILITY_SECONDS,
+        "socket_connect_timeout": 5,
+        "socket_timeout": 30,  # the default waits for ever
+        "socket_keepalive": True,
+        "health_check_interval": 15,
+        "global_keyprefix": settings.broker_prefix,  # two applications steal each other's messages
+        "unacked_restore_interval": 10,
+        "unacked_restore_throttle": 3,  # the default looks every 100 s only
+        # no retry_on_timeout: it turns pipelined publishing off
+    }
+
+
+def _folder_options(folder: Path) -> dict[str, object]:
+    messages = str(folder / "messages")
+    return {
+        "data_folder_in": messages,
+        "data_folder_out": messages,
+        "control_folder": str(folder / "control"),
+        "processed_folder": str(folder / "taken"),
+        "store_processed": True,  # else a message passes through the machine's shared /tmp
+        "polling_interval": 0.05,
+    }
+
+
+def make_folders(folder: Path) -> None:
+    """The folders of a `filesystem://` broker, for their owner alone."""
+    for name in ("messages", "control", "taken"):
+        (folder / name).mkdir(parents=True, exist_ok=True, mode=0o700)

@@ -1,0 +1,119 @@
+"""The Celery application: a doorbell for batches, and the settings that make it a safe one.
+
+    celery -A workers.app worker --without-gossip --without-mingle --without-heartbeat
+
+Those three boot a worker three times faster and are not needed: the ledger knows who works.
+"""
+
+import os
+from typing import Any
+
+from celery import Celery, Task
+from celery.signals import (
+    setup_logging,
+    worker_process_init,
+    worker_ready,
+    worker_shutting_down,
+)
+from kombu.entity import Queue
+
+from orchestrator.broker import JOB_SECONDS, route
+from orchestrator.doorbell import QUEUE
+from orchestrator.lifeline import die_with_parent
+from orchestrator.logs import configure_logs, get_logger, own_uncaught
+from orchestrator.settings import Settings
+
+log = get_logger("worker")
+
+MEMORY_KIB = 512 * 1024
+DRAIN_SECONDS = 30
+
+
+class Job(Task):
+    """A job that is never retried by Celery: retries are `not_before` in the ledger."""
+
+    max_retries = 0
+
+
+def configuration(settings: Settings) -> dict[str, Any]:
+    """Every setting, each with its reason. What is not here is Celery's default."""
+    way = route(settings)
+    return {
+        "broker_url": way.url,
+        "broker_transport_options": way.options,
+        "broker_connection_retry_on_startup": True,
+        "broker_connection_max_retries": None,  # the default gives up after 100
+        # pickle runs code for whoever can write to Redis
+        "task_serializer": "json",
+        "result_serializer": "json",
+        "event_serializer": "json",
+        "accept_content": ["json"],
+        # the ledger holds outcomes; no result backend is twice as fast
+        "task_ignore_result": True,
+        "result_backend": None,
+        # a typo in a queue's name must fail
+        "task_create_missing_queues": False,
+        "task_queues": [Queue(QUEUE, routing_key=QUEUE)],
+        "task_default_queue": QUEUE,
+        "task_default_exchange": QUEUE,
+        "task_default_routing_key": QUEUE,
+        # one batch a child
+        "task_acks_late": True,
+        "worker_prefetch_multiplier": 1,
+        # redelivering what killed its worker loops for ever; the ledger reclaims and counts
+        "task_reject_on_worker_lost": False,
+        "task_retry_on_worker_lost": False,
+        "task_time_limit": JOB_SECONDS,
+        "task_soft_time_limit": None,  # it would raise inside a COMMIT (celery #10271)
+        # the same; explicit, because 6.0 flips the default
+        "worker_cancel_long_running_tasks_on_connection_loss": False,
+        "worker_soft_shutdown_timeout": DRAIN_SECONDS,  # stop between units, hand back the rest
+        "task_publish_retry": False,  # the lease decides
+        # with remote control and gossip both off, prefork workers hung after a Redis restart;
+        # a broker of files has no such trouble, and would collect messages for the dead
+        "worker_enable_remote_control": way.forks,
+        "worker_send_task_events": False,
+        "worker_max_tasks_per_child": 500,
+        "worker_max_memory_per_child": MEMORY_KIB,
+        # structlog owns logging
+        "worker_hijack_root_logger": False,
+        "worker_redirect_stdouts": False,
+        "imports": ("workers.jobs",),
+    }
+
+
+def make_app(settings: Settings) -> Celery:
+    """An application of its own, for tests and for several in one process."""
+    app = Celery("reinstate", task_cls=Job, set_as_current=False)
+    app.config_from_object(configuration(settings))
+    return app
+
+
+app = Celery("reinstate", task_cls=Job)
+"""The application of this process; reads the environment when it is first used."""
+app.add_defaults(lambda: configuration(Settings.read(os.environ)))
+
+
+# What a worker does besides jobs ----------------------------------------------------------------
+
+
+@setup_logging.connect
+def _own_logging(**_: object) -> None:
+    configure_logs(Settings.read(os.environ))
+    own_uncaught()
+
+
+@worker_ready.connect
+def _say_ready(**_: object) -> None:
+    log.info("worker_ready", pid=os.getpid())
+
+
+@worker_shutting_down.connect
+def _say_stopping(**_: object) -> None:
+    log.info("worker_stopping", pid=os.getpid())
+
+
+@worker_process_init.connect
+def _end_with_worker(**_: object) -> None:
+    """A pool child never outlives its worker, not even one that was killed."""
+    die_with_parent()
