@@ -1,0 +1,1 @@
+"""What sources share: trees of files, users' folders, manifests, databases opened to read."""

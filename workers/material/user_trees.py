@@ -1,0 +1,177 @@
+"""Folders of users with folders of categories in them: `<root>/<escaped user>/<category>/…`."""
+
+import os
+from collections.abc import Iterator
+
+from msgspec import Struct
+
+from orchestrator.items import UserId
+from workers.material.file_trees import Entry, Tree, moment
+from workers.material.inspection import Inspection
+from workers.material.user_folders import OWNER_FILE, Nobody, owner_of, part_of
+
+
+class Owned(Struct, frozen=True, gc=False):
+    """One file of one user's one category; `part` is the name of the user's folder."""
+
+    part: bytes
+    category: bytes
+    entry: Entry
+
+
+class UserTree:
+    """What lies below a tree's root, by user and category.
+
+    `inside`: the folder within a user's folder where the categories begin, where there is one.
+    `categories`: the names that are categories; empty: all are.
+    """
+
+    def __init__(
+        self, tree: Tree, *, categories: frozenset[str], inside: bytes | None = None
+    ) -> None:
+        self.tree = tree
+        self._inside = () if inside is None else (inside,)
+        self._categories = frozenset(name.encode() for name in categories)
+        self._folds: bool | None = None
+        self._spellings: frozenset[bytes] = frozenset()
+
+    def users(self) -> Iterator[tuple[bytes, UserId]]:
+        """Every folder that is a user's, and whose; in the order of the bytes of their names."""
+        for found in self.tree.level():
+            if found.is_dir(follow_symlinks=False):
+                whose = self.whose(found.name)
+                if not isinstance(whose, Nobody):
+                    yield found.name, whose
+
+    def whose(self, part: bytes) -> UserId | Nobody:
+        """Whose folder that is."""
+        return owner_of(self.tree.root, part, self._present)
+
+    def part(self, owner: UserId) -> bytes | None:
+        """The name of this user's folder; None where there is none."""
+        return part_of(owner, self._present)
+
+    def holds_anything(self, part: bytes) -> bool:
+        """Whether any category of this user's folder holds a file."""
+        return any(next(self.entries(part, name), None) for name in self._shelves(part))
+
+    def entries(self, part: bytes, category: bytes) -> Iterator[Entry]:
+        """The files of one user's category, in a stable order."""
+        if self.tree.is_folder(part, *self._inside, category):
+            yield from self.tree.walk(part, *self._inside, category)
+
+    def survey(self, inspection: Inspection) -> Iterator[Owned]:
+        """Every file that belongs to a user and a category; the others go to the inspection.
+
+        All of them become pieces of the inspection's manifest.
+        """
+        self.tree.check()
+        for found in self.tree.level():
+            if not found.is_dir(follow_symlinks=False):
+                _stray_file(inspection, found, "not in a user's folder")
+                continue
+            whose = self.whose(found.name)
+            if isinstance(whose, Nobody):
+                self._stray_folder(inspection, whose.why, found.name)
+            else:
+                yield from self._survey_user(inspection, found.name)
+
+    def _survey_user(self, inspection: Inspection, part: bytes) -> Iterator[Owned]:
+        try:
+            level = self.tree.level(part)
+        except OSError:
+            inspection.stray("a user's folder that cannot be listed", 0)
+            return
+        for found in level:
+            if not found.is_dir(follow_symlinks=False):
+                why = (
+                    "files that tell whose a folder is"
+                    if found.name == OWNER_FILE
+                    else "the bags' own files"
+                    if self._inside
+                    else "not in a category's folder"
+                )
+                _stray_file(inspection, found, why)
+            elif not self._inside:
+                yield from self._survey_category(inspection, part, found.name)
+            elif found.name != self._inside[0]:
+                self._stray_folder(inspection, "the bags' own files", part, found.name)
+            else:
+                yield from self._survey_inside(inspection, part)
+
+    def _survey_inside(self, inspection: Inspection, part: bytes) -> Iterator[Owned]:
+        try:
+            level = self.tree.level(part, *self._inside)
+        except OSError:
+            inspection.stray("a user's folder that cannot be listed", 0)
+            return
+        for found in level:
+            if found.is_dir(follow_symlinks=False):
+                yield from self._survey_category(inspection, part, found.name)
+            else:
+                _stray_file(inspection, found, "not in a category's folder")
+
+    def _survey_category(
+        self, inspection: Inspection, part: bytes, category: bytes
+    ) -> Iterator[Owned]:
+        if self._categories and category not in self._categories:
+            self._stray_folder(inspection, "no such category", part, *self._inside, category)
+            return
+        for entry in self.tree.walk(part, *self._inside, category):
+            inspection.piece(part, category, entry.name, entry.size, entry.modified, entry.fault)
+            inspection.dated(moment(entry.modified))
+            yield Owned(part, category, entry)
+
+    def _stray_folder(self, inspection: Inspection, why: str, *parts: bytes) -> None:
+        for entry in self.tree.walk(*parts):
+            inspection.piece(*parts, entry.name, entry.size, entry.modified, entry.fault)
+            inspection.stray(why, entry.size)
+
+    def _shelves(self, part: bytes) -> list[bytes]:
+        try:
+            level = self.tree.level(part, *self._inside)
+        except OSError:
+            return []
+        return [
+            found.name
+            for found in level
+            if found.is_dir(follow_symlinks=False)
+            and (not self._categories or found.name in self._categories)
+        ]
+
+    def _present(self, part: bytes) -> bool:
+        """Whether there is a folder of exactly this name.
+
+        A file system that takes `anna` for `Anna` would give one user the other's data: on such a
+        one the listing is asked, which says how the name is really spelled.
+        """
+        if not self.tree.is_folder(part):
+            return False
+        if self._folds is None:
+            self._folds = self._folds_case(part)
+            if self._folds:
+                self._spellings = frozenset(found.name for found in self.tree.level())
+        return not self._folds or part in self._spellings
+
+    def _folds_case(self, part: bytes) -> bool | None:
+        """Whether another case of an existing name leads to the same folder; None: cannot tell."""
+        other = part.swapcase()
+        if other == part:
+            return None
+        path = b"/".join((self.tree.root, part))
+        twin = b"/".join((self.tree.root, other))
+        try:
+            return os.path.samestat(os.lstat(path), os.lstat(twin))
+        except OSError:
+            return False
+
+
+def _stray_file(inspection: Inspection, found: os.DirEntry[bytes], why: str) -> None:
+    try:
+        status = found.stat(follow_symlinks=False)
+    except OSError:
+        inspection.stray(why, 0)
+        return
+    size = status.st_size if found.is_file(follow_symlinks=False) else 0
+    inspection.piece(found.path, size, status.st_mtime_ns)
+    inspection.stray(why, size)
