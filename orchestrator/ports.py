@@ -29,6 +29,10 @@ class Surroundings(Struct, frozen=True, kw_only=True):
 
     Raises `Unavailable` when the reference leads nowhere."""
     clock: Callable[[], datetime]
+    categories: frozenset[str] = frozenset()
+    """The names of all installed categories: what a source finds of any other belongs to none.
+
+    Empty: they are not known, and nothing is judged by them."""
 
 
 # Categories ------------------------------------------------------------------------------------
