@@ -141,15 +141,20 @@ class Memory:
 
     def open(self, surroundings: Surroundings) -> "MemoryTarget":
         """Ready to write."""
-        return MemoryTarget(store=store(self.name), clock=surroundings.clock)
+        return MemoryTarget(name=self.name, store=store(self.name), clock=surroundings.clock)
 
 
 @dataclass(frozen=True, kw_only=True)
 class MemoryTarget:
     """A memory store, opened."""
 
+    name: str
     store: Store
     clock: Callable[[], datetime]
+
+    def identity(self) -> str:
+        """The store's name."""
+        return f"memory:{self.name}"
 
     def inspect(self, categories: Sequence[str]) -> Capabilities:
         """Probe each category under one lock, so that nobody ever sees the probe."""
