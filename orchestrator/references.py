@@ -13,12 +13,13 @@ from orchestrator.spellings import Misspelt, Spelling
 REFERENCE = re.compile(r"env:[A-Za-z_][A-Za-z0-9_]*|file:/[^\x00-\x1f\x7f]+")
 """What a reference looks like."""
 
-_SECRET_NAME = re.compile(
-    r"(?:password|passwd|passphrase|pwd|secret|token|credentials?|signature"
-    r"|(?:api|access|private|secret|account|shared|encryption)[_-]?key"
-    r"|(?:^|[_.-])(?:pass|auth|sig))$",
-    re.IGNORECASE,
+SECRET_WORD = (
+    r"(?:password|passwd|passphrase|pwd|secret|token|credentials?|signature"  # noqa: S105  names only
+    r"|(?:api|access|private|secret|account|shared|encryption)[_-]?key)"
 )
+"""How the name of an option ends that holds a secret; letters of either case."""
+
+_SECRET_NAME = re.compile(rf"(?:{SECRET_WORD}|(?:^|[_.-])(?:pass|sig))$", re.IGNORECASE)
 _LOCATION = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:[^\x00-\x20\x7f]+")
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:/")
 _CREDENTIALS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[^\s/?#@]*:[^\s/?#]*@")

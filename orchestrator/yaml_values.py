@@ -50,6 +50,8 @@ class Place(Struct, frozen=True, gc=False):
     line: int = 1
     column: int = 1
     length: int = 1
+    last: int = 1
+    """The line in which it ends."""
 
 
 class Scalar(Struct, frozen=True):
@@ -189,6 +191,7 @@ class _Reader:
         self.root: Node | None = None
         self.open: list[_Open] = []
         self.problems: list[Problem] = []
+        self.dropped: list[tuple[str, Node]] = []
         self.values = 0
 
     def report(self, code: str, message: str, place: Place, hint: str = "") -> None:
@@ -315,8 +318,9 @@ class _Reader:
 
     def _add(self, parent: Table, key: _Key, node: Node) -> None:
         if key.name is None:
-            return
-        if key.name in parent.entries:
+            self.dropped.append(("", node))
+        elif key.name in parent.entries:
+            self.dropped.append((key.name, node))
             line = parent.entries[key.name].key.line
             hint = f"first in line {line}"
             self.report("duplicate-key", "this key is given twice", key.place, hint)
@@ -328,7 +332,8 @@ def _place(event: Any) -> Place:
     start, end = event.start_mark, event.end_mark
     same_line = start.line == end.line
     length = end.column - start.column if same_line and end.column > start.column else 1
-    return Place(start.line + 1, start.column + 1, length)
+    last = end.line if end.column and not same_line else max(start.line, end.line - 1)
+    return Place(start.line + 1, start.column + 1, length, last + 1)
 
 
 def _sentence(error: yaml.MarkedYAMLError) -> str:
@@ -343,12 +348,22 @@ def _syntax_hint(error: yaml.MarkedYAMLError) -> str:
     return ""
 
 
-def read_yaml(text: str) -> tuple[Node | None, list[Problem]]:
-    """The tree of one document, and every problem with it; None where there is no telling.
+class Reading(Struct, frozen=True, kw_only=True):
+    """What a text says."""
+
+    root: Node | None
+    """None where there is no telling."""
+    problems: Sequence[Problem]
+    dropped: Sequence[tuple[str, Node]]
+    """Keys and values that were refused and are not in the tree."""
+
+
+def read_yaml(text: str) -> Reading:
+    """The tree of one document, and every problem with it.
 
     `text` is what `decode` gave without problems. Problems of single values leave a harmless
     value in the tree, so that the rest is checked as well.
     """
     reader = _Reader(text)
-    node = reader.read()
-    return node, reader.problems
+    root = reader.read()
+    return Reading(root=root, problems=reader.problems, dropped=reader.dropped)
