@@ -23,6 +23,8 @@ class Route(Struct, frozen=True, kw_only=True):
 
     url: str
     options: dict[str, object]
+    folder: Path | None = None
+    """Of a broker of files."""
     forks: bool
     """Prefork workers are safe on it: repeated kill -9 of a child does not freeze its parent."""
     redis: bool
@@ -38,9 +40,11 @@ def route(settings: Settings) -> Route:
         )
     scheme = url.partition("://")[0]
     if scheme == "filesystem":
+        folder = spool_folder(url)
         return Route(
             url="filesystem://",
-            options=_folder_options(Path(url.partition("://")[2])),
+            options=_folder_options(folder),
+            folder=folder,
             forks=False,
             redis=False,
         )
@@ -75,7 +79,12 @@ def _folder_options(folder: Path) -> dict[str, object]:
     }
 
 
+def spool_folder(url: str) -> Path:
+    """The folder that a `filesystem://` address names."""
+    return Path(url.partition("://")[2])
+
+
 def make_folders(folder: Path) -> None:
     """The folders of a `filesystem://` broker, for their owner alone."""
-    for name in ("messages", "control", "taken"):
+    for name in ("messages", "control", "taken", "busy"):
         (folder / name).mkdir(parents=True, exist_ok=True, mode=0o700)

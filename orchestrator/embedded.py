@@ -17,7 +17,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from types import FrameType, TracebackType
@@ -27,10 +27,13 @@ import msgspec
 
 from orchestrator.embedded_broker import Broker, choose, make_runtime_folder, runtime_folder
 from orchestrator.errors import ReinstateError, Unavailable
+from orchestrator.ledger.database import Ledger
 from orchestrator.lifeline import Lifeline
 from orchestrator.logs import configure_logs, get_logger, own_uncaught
+from orchestrator.sealing import load_sealer
 from orchestrator.settings import AUTO, Settings
 from orchestrator.supervisor import Program, Running, Supervisor
+from orchestrator.watch import Watch
 
 log = get_logger("engine")
 
@@ -106,17 +109,21 @@ def keep_running(
     settings: Settings,
     *,
     lifeline: Lifeline | None = None,
-    chores: Callable[[Supervisor, Broker], None] | None = None,
 ) -> None:
     """Be the engine of this home, once no other is, until SIGTERM, SIGINT or the lifeline's end.
 
-    `chores` are done once a round: what needs the ledger to know whether a worker hangs.
+    Raises `Refused` or `Unavailable` where ledger, key or home forbid it. For the main thread of
+    a process that has no others.
     """
     stop = _StopRequested()
     settings.ensure_home()
     with _sole_engine(settings.home, stop, lifeline) as first:
         if not first:
             return
+        load_sealer(settings)  # the key is made or missed here, not by several workers at once
+        ledger = Ledger(settings.ledger_url)
+        ledger.prepare()
+        watch = Watch(ledger, lease_seconds=settings.lease_seconds)
         broker = choose(settings)
         supervisor = Supervisor(programs(settings, broker), log_folder=settings.log_folder)
         log.info("engine_started", broker=broker.kind, workers=settings.workers, pid=os.getpid())
@@ -126,10 +133,10 @@ def keep_running(
             while not stop.requested(lifeline, within=ROUND_SECONDS):
                 if supervisor.tend():
                     _publish(settings.home, broker, supervisor)
-                if chores is not None:
-                    chores(supervisor, broker)
+                watch(supervisor, broker)
         finally:
-            supervisor.stop(hurry=stop.twice)
+            supervisor.stop(hurry=lambda: stop.twice)
+            ledger.close()
             _status_file(settings.home).unlink(missing_ok=True)
             shutil.rmtree(runtime_folder(settings.home), ignore_errors=True)
             log.info("engine_stopped", pid=os.getpid())
@@ -273,6 +280,8 @@ class Engine:
             self._start()
 
     def _start(self) -> None:
+        if self._process is not None and self._process.stdin is not None:
+            self._process.stdin.close()
         with (self._settings.log_folder / "engine.log").open("ab") as output:
             self._process = subprocess.Popen(
                 (sys.executable, "-P", "-m", "orchestrator.embedded", "--lifeline"),

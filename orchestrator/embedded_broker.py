@@ -21,7 +21,7 @@ from urllib.parse import quote
 
 from msgspec import Struct
 
-from orchestrator.broker import make_folders
+from orchestrator.broker import make_folders, spool_folder
 from orchestrator.errors import Refused
 from orchestrator.lifeline import die_with_parent
 from orchestrator.logs import get_logger
@@ -50,7 +50,7 @@ class Broker(Struct, frozen=True, kw_only=True):
 def choose(settings: Settings, *, servers: Iterator[tuple[str, Path]] | None = None) -> Broker:
     """The first broker of the ladder that works here; `servers`: other programs to try."""
     if settings.broker_url != AUTO:
-        return Broker(kind="configured", url=settings.broker_url)
+        return _configured(settings.broker_url)
     folder = make_runtime_folder(settings.home)
     for kind, server in servers if servers is not None else installed_servers():
         program = redis_program(server, folder)
@@ -61,6 +61,13 @@ def choose(settings: Settings, *, servers: Iterator[tuple[str, Path]] | None = N
     spool = folder / "spool"
     make_folders(spool)
     return Broker(kind="filesystem", url=f"filesystem://{spool}", folder=spool)
+
+
+def _configured(url: str) -> Broker:
+    if not url.startswith("filesystem://"):
+        return Broker(kind="configured", url=url)
+    make_folders(spool_folder(url))
+    return Broker(kind="configured", url=url, folder=spool_folder(url))
 
 
 def installed_servers() -> Iterator[tuple[str, Path]]:

@@ -9,7 +9,7 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 from msgspec import Struct
@@ -158,10 +158,11 @@ class Supervisor:
             if child.pid == pid:
                 child.kill()
 
-    def stop(self, *, hurry: bool = False) -> None:
+    def stop(self, *, hurry: Callable[[], bool] = lambda: False) -> None:
         """Stop everything: the last started first, those of one rank together.
 
-        Programs whose names differ only in their number are of one rank. `hurry`: ask nobody.
+        Programs whose names differ only in their number are of one rank. Asked again and
+        again, `hurry` says whether to kill those that still run.
         """
         while self.children:
             rank = _rank(self.children[-1])
@@ -174,13 +175,13 @@ def _rank(child: Child) -> str:
     return child.program.name.rstrip("0123456789")
 
 
-def _stop_together(children: list[Child], *, hurry: bool) -> None:
+def _stop_together(children: list[Child], *, hurry: Callable[[], bool]) -> None:
     for child in children:
         child.ask()
     begun = time.monotonic()
     while waiting := [child for child in children if not child.ended()]:
         for child in waiting:
-            if hurry or time.monotonic() - begun > child.program.patience:
+            if hurry() or time.monotonic() - begun > child.program.patience:
                 child.kill()
         time.sleep(0.01)
 

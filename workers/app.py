@@ -11,12 +11,15 @@ from typing import Any
 from celery import Celery, Task
 from celery.signals import (
     setup_logging,
+    task_postrun,
+    task_prerun,
     worker_process_init,
     worker_ready,
     worker_shutting_down,
 )
 from kombu.entity import Queue
 
+from orchestrator import busy
 from orchestrator.broker import JOB_SECONDS, route
 from orchestrator.doorbell import QUEUE
 from orchestrator.lifeline import die_with_parent
@@ -117,3 +120,20 @@ def _say_stopping(**_: object) -> None:
 def _end_with_worker(**_: object) -> None:
     """A pool child never outlives its worker, not even one that was killed."""
     die_with_parent()
+
+
+@worker_ready.connect
+def _mark_jobs(**_: object) -> None:
+    """On a broker of files, let the engine see who has a job: see `busy`."""
+    spool = route(Settings.read(os.environ)).folder
+    if spool is None:
+        return
+
+    def begin(**_: object) -> None:
+        busy.begin(spool)
+
+    def end(**_: object) -> None:
+        busy.end(spool)
+
+    task_prerun.connect(begin, weak=False)  # a signal forgets receivers that nobody else holds
+    task_postrun.connect(end, weak=False)

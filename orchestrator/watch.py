@@ -1,0 +1,113 @@
+"""Finds workers that live but do not work: by the ledger, never by asking them.
+
+Two kinds: one that has a job and lost its lease (a solo worker cannot be interrupted by Celery's
+time limit), and all of them when messages go out and nobody takes any (consumers that got stuck
+after the broker came back).
+"""
+
+import os
+import socket
+import time
+from pathlib import Path
+
+from sqlalchemy import select
+
+from orchestrator import busy
+from orchestrator.embedded_broker import Broker
+from orchestrator.errors import Unavailable
+from orchestrator.ledger.database import Ledger
+from orchestrator.ledger.schema import batch
+from orchestrator.lifecycle import BatchState
+from orchestrator.logs import get_logger
+from orchestrator.supervisor import Supervisor
+
+log = get_logger("watch")
+
+LEASES_WITHOUT_A_CLAIM = 3
+CALM_SECONDS = 5.0
+"""So long nothing has to be dispatched until that counts as having nothing to do."""
+WORKER = "worker"
+"""Names of the programs that take messages begin with this."""
+
+
+class Hunger:
+    """Since when messages have gone out and nobody has taken one."""
+
+    def __init__(self, *, patience: float) -> None:
+        """`patience` in seconds."""
+        self._patience = patience
+        self._since: float | None = None
+        self._calm: float | None = None
+
+    def stuck(self, *, dispatched: int, running: int, now: float) -> bool:
+        """Whether it has lasted too long. Says so once, then counts anew."""
+        if dispatched:
+            self._calm = None
+        elif self._calm is None:
+            self._calm = now
+        if running or (self._calm is not None and now - self._calm > CALM_SECONDS):
+            self._since = None
+        elif self._since is None and dispatched:
+            self._since = now
+        if self._since is None or now - self._since <= self._patience:
+            return False
+        self._since = None
+        return True
+
+
+class Watch:
+    """A chore of the engine: kills what hangs; the supervisor starts it again."""
+
+    def __init__(self, ledger: Ledger, *, lease_seconds: float, every: float = 1.0) -> None:
+        """Looks at most once in `every` seconds."""
+        self._ledger = ledger
+        self._lease = lease_seconds
+        self._every = every
+        self._next = 0.0
+        self._hunger = Hunger(patience=LEASES_WITHOUT_A_CLAIM * lease_seconds)
+
+    def __call__(self, supervisor: Supervisor, broker: Broker) -> None:
+        """Look once, if it is time. A ledger that is away kills nobody."""
+        if time.monotonic() < self._next:
+            return
+        self._next = time.monotonic() + self._every
+        try:
+            dispatched, holders = self._holders()
+        except Unavailable:
+            return
+        here = f"{socket.gethostname()}:"
+        ours = {name for name in holders if name.startswith(here)}
+        if broker.folder is not None:
+            _forget_taken(broker.folder)
+            for pid in busy.overdue(broker.folder, older_than=self._lease):
+                if not any(name.startswith(f"{here}{pid}:") for name in ours):
+                    log.warning("worker_hangs", pid=pid)
+                    busy.end(broker.folder, pid)
+                    supervisor.kill(pid)
+        if self._hunger.stuck(dispatched=dispatched, running=len(ours), now=time.monotonic()):
+            log.warning("workers_take_nothing", batches=dispatched)
+            for program in supervisor.running():
+                if program.name.startswith(WORKER) and program.pid is not None:
+                    supervisor.kill(program.pid)
+
+    def _holders(self) -> tuple[int, list[str]]:
+        """How many batches wait to be taken, and who holds a live lease."""
+        with self._ledger.read() as connection:
+            now = self._ledger.clock(connection)
+            rows = connection.execute(
+                select(batch.c.state, batch.c.worker).where(
+                    batch.c.state.in_((BatchState.DISPATCHED, BatchState.RUNNING)),
+                    batch.c.lease_until >= now,
+                )
+            ).all()
+        dispatched = sum(row.state == BatchState.DISPATCHED for row in rows)
+        return dispatched, [
+            row.worker for row in rows if row.state == BatchState.RUNNING and row.worker
+        ]
+
+
+def _forget_taken(folder: Path) -> None:
+    """Messages that were taken are moved aside by the transport; nobody needs them."""
+    for path in os.scandir(folder / "taken"):
+        if path.stat().st_mtime < time.time() - 60:
+            Path(path).unlink(missing_ok=True)
