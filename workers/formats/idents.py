@@ -19,8 +19,11 @@ def derived_ident(owner: UserId, category: str, digest: Digest) -> Ident:
     return _version_5(name)
 
 
-def ident_beside(ident: Ident, mark: str) -> Ident:
-    """The ident of the item that is put beside the one called `ident`; depends on both only."""
+def ident_beside(ident: Ident, mark: str = "") -> Ident:
+    """The ident of the item that is put beside the one called `ident`.
+
+    Leave out the mark where a later run may mark it otherwise and still has to find it again.
+    """
     return _version_5(b"beside\n" + mark.encode() + b"\n" + ident.encode("utf-8", "surrogatepass"))
 
 
