@@ -71,7 +71,7 @@ MOVES: dict[State, frozenset[State]] = {
     _cell.HELD: frozenset({_cell.OPEN, _cell.SETTLED}),
     _cell.SETTLED: frozenset({_cell.OPEN}),  # retry
     _batch.WAITING: frozenset({_batch.READY, _batch.CANCELLED}),
-    _batch.READY: frozenset({_batch.DISPATCHED, _batch.CANCELLED}),
+    _batch.READY: frozenset({_batch.DISPATCHED, _batch.SPLIT, _batch.CANCELLED}),
     _batch.DISPATCHED: frozenset({_batch.RUNNING, _batch.READY, _batch.CANCELLED}),
     _batch.RUNNING: frozenset({_batch.DONE, _batch.READY, _batch.SPLIT, _batch.CANCELLED}),
     _batch.DONE: frozenset(),

@@ -225,6 +225,10 @@ class Written(Struct, frozen=True, kw_only=True):
 class Target(Protocol):
     """A live system, opened. One per process; closed by `close`."""
 
+    def identity(self) -> str:
+        """Which live system this is: the same whatever the options say besides. No secrets."""
+        ...
+
     def inspect(self, categories: Sequence[str]) -> Capabilities:
         """Prove by a probe that it can be written, and how. The probe leaves nothing behind.
 

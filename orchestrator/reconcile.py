@@ -4,7 +4,6 @@ The table of `docs/architecture.md`, row by row. It never chooses to overwrite w
 the loss unless the policy is `replace`.
 """
 
-from collections.abc import Sequence
 from datetime import datetime
 
 from msgspec import Struct
@@ -65,13 +64,6 @@ class Leave(Struct, frozen=True, kw_only=True):
 Decision = Create | Replace | Leave
 
 
-class Winner(Struct, frozen=True, kw_only=True):
-    """The copy that speaks for an item, and how many others there are."""
-
-    copy: Copy
-    others: int
-
-
 def precedence(copy: Copy, trust: int) -> tuple[bool, int, bool, float, int, int]:
     """Sorts copies of one item, best last.
 
@@ -98,11 +90,30 @@ def decide(
     equal_elsewhere: bool,
     policy: OnConflict,
     as_of: datetime,
+    can_replace: bool = True,
 ) -> Decision:
     """What to do about one item.
 
-    `equal_elsewhere`: the target holds equal content under another ident.
+    `equal_elsewhere`: the target holds equal content under another ident. `can_replace`: it
+    replaces exactly the version that was looked at; where it does not, the live item stays.
     """
+    decision = _by_table(
+        item, live=live, hand=hand, equal_elsewhere=equal_elsewhere, policy=policy, as_of=as_of
+    )
+    if isinstance(decision, Replace) and not can_replace:
+        return Leave(outcome=Outcome.SUPERSEDED)
+    return decision
+
+
+def _by_table(
+    item: Item,
+    *,
+    live: Standing | Tombstone | None,
+    hand: Hand | None,
+    equal_elsewhere: bool,
+    policy: OnConflict,
+    as_of: datetime,
+) -> Decision:
     match live:
         case Tombstone(at=at):
             return _after_deletion(item, at=at, hand=hand, as_of=as_of)
@@ -162,10 +173,3 @@ def _beside_live(
             return Leave(outcome=Outcome.SUPERSEDED)
         case OnConflict.MERGE:
             raise ValueError("merge is not available yet; the planner refuses it")
-
-
-def settle(copies: Sequence[tuple[int, Copy]]) -> Winner:
-    """The best of the copies of one item, given with the trust of their sources."""
-    trust, best = max(copies, key=lambda pair: precedence(pair[1], pair[0]))
-    del trust
-    return Winner(copy=best, others=len(copies) - 1)

@@ -1,0 +1,238 @@
+"""The loop: admit → dispatch → reclaim → follow up, for every run, by one leader at a time.
+
+Each tick is safe to repeat and to be cut at any point: it moves rows only from the state in which
+it found them, and whatever it published twice is stale the second time.
+"""
+
+import os
+import secrets
+import signal
+import socket
+import threading
+
+import msgspec
+from sqlalchemy import Connection, select
+
+from orchestrator import admission
+from orchestrator.causes import Cause
+from orchestrator.doorbell import CeleryDoorbell, Doorbell
+from orchestrator.errors import Unavailable
+from orchestrator.ledger import expansion, flow, leadership, leases
+from orchestrator.ledger.database import Ledger
+from orchestrator.ledger.outcomes import fail_lone_unit
+from orchestrator.ledger.schema import run
+from orchestrator.lifecycle import BatchState, CellState, RunState
+from orchestrator.logs import configure_logs, get_logger
+from orchestrator.plan import Plan, Scope
+from orchestrator.plan_document import plan_from_document
+from orchestrator.settings import Settings
+
+log = get_logger("conductor")
+
+POISON = Cause(
+    fingerprint="901507",
+    code="poison",
+    sentence="it ended its worker twice and no single copy was to blame",
+    transient=False,
+)
+
+
+class Conductor:
+    """Leads when it holds the leader's lease, else waits for it."""
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        doorbell: Doorbell,
+        *,
+        name: str,
+        lease_ms: int = 60_000,
+        window: int = 16,
+        batch_users: int = 100,
+    ) -> None:
+        self._ledger = ledger
+        self._doorbell = doorbell
+        self._name = name
+        self._lease_ms = lease_ms
+        self._window = window
+        self._batch_users = batch_users
+        self._plans: dict[str, Plan] = {}
+        self._term: int | None = None
+
+    def tick(self) -> bool:
+        """Do what is due now; whether anything moved. Raises `Unavailable` when it could not."""
+        with self._ledger.begin() as connection:
+            now = self._ledger.clock(connection)
+            self._term = leadership.lead(
+                connection, name=self._name, term=self._term, now=now, lease_ms=self._lease_ms
+            )
+            if self._term is None:
+                return False
+            busy = self._reclaim(connection, now)
+            for run_id, state in flow.active_runs(connection):
+                busy |= self._look_after(connection, run_id, state, now)
+            running = [r for r, s in flow.active_runs(connection) if s in _DISPATCHING]
+            rings = leases.dispatch(
+                connection,
+                running,
+                now=now,
+                lease_ms=self._lease_ms,
+                room=self._window - leases.in_flight(connection),
+            )
+        if rings:
+            self._doorbell.ring(rings, expires=self._lease_ms / 1000)
+        return busy or bool(rings)
+
+    def _reclaim(self, connection: Connection, now: int) -> bool:
+        crashed = leases.reclaim(connection, now=now)
+        for number in crashed:
+            if not leases.split(connection, number):
+                fail_lone_unit(connection, number, POISON, now=now)
+        return bool(crashed)
+
+    def _look_after(self, connection: Connection, run_id: str, state: RunState, now: int) -> bool:
+        match state:
+            case RunState.SUBMITTED:
+                flow.move_run(connection, run_id, state, RunState.INSPECTING)
+                expansion.add_batches(
+                    connection, [(run_id, "inspect", 0, 0, 0, 0)], state=BatchState.READY
+                )
+                return True
+            case RunState.INSPECTING:
+                return self._after_inspection(connection, run_id, now)
+            case RunState.AWAITING_APPROVAL:
+                return self._start_if_approved(connection, run_id, now)
+            case RunState.RUNNING:
+                return self._admit(connection, run_id, now)
+            case _:
+                return False
+
+    def _after_inspection(self, connection: Connection, run_id: str, now: int) -> bool:
+        row = connection.execute(select(run).where(run.c.id == run_id)).one()
+        if row.why is not None:
+            flow.move_run(
+                connection, run_id, RunState.INSPECTING, RunState.REFUSED, finished_at=now
+            )
+            return True
+        if row.digest is None:
+            return False
+        preview = row.purpose == "preview"
+        expansion.expand(
+            connection,
+            run_id,
+            categories=[phase.restore for phase in self._plan(connection, run_id).phases],
+            batch_users=self._batch_users,
+            kind="preview" if preview else "restore",
+        )
+        flow.move_run(connection, run_id, RunState.INSPECTING, RunState.AWAITING_APPROVAL)
+        return True
+
+    def _start_if_approved(self, connection: Connection, run_id: str, now: int) -> bool:
+        row = connection.execute(
+            select(run.c.purpose, run.c.digest).where(run.c.id == run_id)
+        ).one()
+        needed = 0 if row.purpose == "preview" else self._plan(connection, run_id).approvals
+        if flow.approvals(connection, run_id, row.digest) < needed:
+            return False
+        return flow.move_run(
+            connection,
+            run_id,
+            RunState.AWAITING_APPROVAL,
+            RunState.RUNNING,
+            started_at=now,
+            progressed_at=now,
+        )
+
+    def _admit(self, connection: Connection, run_id: str, now: int) -> bool:
+        plan = self._plan(connection, run_id)
+        purpose = connection.execute(select(run.c.purpose).where(run.c.id == run_id)).scalar_one()
+        facts = flow.cell_facts(connection, run_id)
+        if purpose == "preview":
+            return self._admit_preview(connection, run_id, facts, now)
+        due = admission.moves(plan.phases, facts, flow.moment(now))
+        flow.apply_moves(connection, run_id, due, now=now)
+        open_cells = {cell for cell, fact in facts.items() if fact.state is CellState.OPEN}
+        for move in due:
+            (open_cells.add if move.state is CellState.OPEN else open_cells.discard)(move.cell)
+        busy = bool(due)
+        for cell in sorted(flow.waiting_batches(connection, run_id) & open_cells):
+            per_user = cell[0] > 0 and plan.phases[cell[0]].scope is Scope.USER
+            busy |= flow.release_waiting(connection, run_id, cell, per_user=per_user) > 0
+        busy |= flow.follow_up(connection, run_id, now=now, size=self._batch_users) > 0
+        if all(fact.ended == fact.units for fact in facts.values()):
+            busy |= flow.move_run(
+                connection, run_id, RunState.RUNNING, RunState.FINISHED, finished_at=now
+            )
+        return busy
+
+    def _admit_preview(
+        self,
+        connection: Connection,
+        run_id: str,
+        facts: dict[admission.Cell, admission.Facts],
+        now: int,
+    ) -> bool:
+        """A preview writes nothing, so everything is open at once."""
+        busy = False
+        for cell in flow.waiting_batches(connection, run_id):
+            busy |= flow.release_waiting(connection, run_id, cell, per_user=False) > 0
+        over = all(fact.ended == fact.units for fact in facts.values())
+        if over or not flow.unfinished_batches(connection, run_id):
+            return flow.move_run(
+                connection, run_id, RunState.RUNNING, RunState.FINISHED, finished_at=now
+            )
+        return busy
+
+    def _plan(self, connection: Connection, run_id: str) -> Plan:
+        if run_id not in self._plans:
+            text = connection.execute(select(run.c.plan).where(run.c.id == run_id)).scalar_one()
+            self._plans[run_id] = plan_from_document(msgspec.json.decode(text))
+        return self._plans[run_id]
+
+
+_DISPATCHING = frozenset({RunState.INSPECTING, RunState.RUNNING})
+
+
+def keep_going(
+    conductor: Conductor, *, stopped: threading.Event, pause: float = 0.05, most: float = 0.5
+) -> None:
+    """Tick until `stopped`; rest longer the longer nothing moves, and after trouble."""
+    rest = pause
+    while not stopped.is_set():
+        try:
+            rest = pause if conductor.tick() else min(rest * 1.5, most)
+        except Unavailable as error:
+            log.warning("conductor_waits", cause=error.message)
+            rest = error.retry_in or most
+        stopped.wait(rest)
+
+
+def main() -> None:
+    """Conduct until told to stop: `python -m orchestrator.conductor`."""
+    settings = Settings.read(os.environ)
+    configure_logs(settings)
+    ledger = Ledger(settings.ledger_url)
+    ledger.prepare()
+    name = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(2)}"
+    stopped = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda _number, _frame: stopped.set())
+    doorbell = CeleryDoorbell(settings)
+    conductor = Conductor(
+        ledger,
+        doorbell,
+        name=name,
+        lease_ms=settings.lease_seconds * 1000,
+        window=max(8, min(256, settings.workers * 4)),
+    )
+    log.info("conductor_started")
+    keep_going(conductor, stopped=stopped)
+    with ledger.begin() as connection:
+        leadership.resign(connection, name=name)
+    doorbell.close()
+    ledger.close()
+    log.info("conductor_stopped")
+
+
+if __name__ == "__main__":
+    main()

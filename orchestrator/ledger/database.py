@@ -1,0 +1,186 @@
+"""How the ledger talks to its database; everything that differs between the two sits here."""
+
+import os
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from sqlalchemy import (
+    Column,
+    Connection,
+    Engine,
+    Table,
+    create_engine,
+    event,
+    insert,
+    inspect,
+    make_url,
+    select,
+    text,
+)
+from sqlalchemy.dialects.postgresql import insert as postgresql_insert
+from sqlalchemy.dialects.sqlite import insert as sqlite_insert
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.pool import NullPool
+
+from orchestrator.errors import Refused, Unavailable
+from orchestrator.ledger import schema
+
+Clock = Callable[[Connection], int]
+"""The ledger's time in milliseconds, asked inside a transaction."""
+
+_NOW = {
+    "postgresql": text("SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint"),
+    "sqlite": text("SELECT CAST((julianday('now') - 2440587.5) * 86400000 AS INTEGER)"),
+}
+
+
+def database_clock(connection: Connection) -> int:
+    """The database's own time: the one that all hosts agree on."""
+    return int(connection.execute(_NOW[connection.dialect.name]).scalar_one())
+
+
+class Ledger:
+    """The database, opened lazily and once per process; never shared across a fork.
+
+    Every method that writes runs in one short transaction. Raises `Unavailable` when the
+    database is away, and `Refused` when its schema is of another version.
+    """
+
+    def __init__(self, url: str, *, clock: Clock = database_clock) -> None:
+        self.url = url
+        self.clock = clock
+        self._engine: Engine | None = None
+        self._pid = 0
+
+    @property
+    def engine(self) -> Engine:
+        """This process's engine."""
+        if self._engine is None or self._pid != os.getpid():
+            self._engine = _engine(self.url)
+            self._pid = os.getpid()
+        return self._engine
+
+    @contextmanager
+    def begin(self) -> Generator[Connection]:
+        """One transaction; committed at the end, rolled back on any exception."""
+        try:
+            with self.engine.begin() as connection:
+                yield connection
+        except (OperationalError, InterfaceError) as error:
+            raise _away(error) from error
+        except DBAPIError as error:
+            if error.connection_invalidated:
+                raise Unavailable("the ledger's connection was cut", retry_in=2.0) from error
+            raise
+
+    @contextmanager
+    def read(self) -> Generator[Connection]:
+        """One consistent look; takes no lock that a writer would wait for."""
+        try:
+            with self.engine.connect().execution_options(**{_READING: True}) as connection:
+                yield connection
+        except (OperationalError, InterfaceError) as error:
+            raise _away(error) from error
+
+    def now(self) -> int:
+        """The ledger's time in milliseconds."""
+        with self.read() as connection:
+            return self.clock(connection)
+
+    def prepare(self) -> None:
+        """Make the tables where there are none; refuse those of another version."""
+        with self.begin() as connection:
+            if connection.dialect.name == "postgresql":
+                connection.execute(text("SELECT pg_advisory_xact_lock(7205759403792793)"))
+            if not inspect(connection).has_table("schema_version"):
+                schema.metadata.create_all(connection)
+                connection.execute(insert(schema.schema_version).values(version=schema.VERSION))
+            version = connection.execute(select(schema.schema_version.c.version)).scalar_one()
+        if version != schema.VERSION:
+            raise Refused(
+                f"the ledger has schema {version}, this release needs {schema.VERSION}",
+                hint="run the release that made it, or point REINSTATE_LEDGER_URL at a new one",
+            )
+
+    def close(self) -> None:
+        """Let go of connections."""
+        if self._engine is not None and self._pid == os.getpid():
+            self._engine.dispose()
+        self._engine = None
+
+
+def _engine(url: str) -> Engine:
+    address = make_url(url)
+    if address.get_backend_name() == "postgresql":
+        return create_engine(
+            address.set(drivername="postgresql+psycopg"),
+            hide_parameters=True,
+            pool_size=2,
+            max_overflow=2,
+            pool_pre_ping=True,
+            connect_args={"connect_timeout": 5, "prepare_threshold": None},
+        )
+    engine = create_engine(address, hide_parameters=True, poolclass=NullPool)
+    event.listen(engine, "connect", _configure_sqlite)
+    event.listen(engine, "begin", _begin_immediate)
+    return engine
+
+
+def _configure_sqlite(connection: Any, _record: Any) -> None:
+    connection.isolation_level = None  # BEGIN is ours: see _begin_immediate
+    cursor = connection.cursor()
+    cursor.execute("PRAGMA busy_timeout=30000")
+    cursor.execute("PRAGMA journal_mode=WAL")
+    cursor.execute("PRAGMA synchronous=FULL")  # NORMAL can lose the journal on power loss
+    cursor.close()
+
+
+def _begin_immediate(connection: Connection) -> None:
+    """Take the write lock first: an upgrade in mid-transaction fails without waiting."""
+    reading = connection.get_execution_options().get(_READING, False)
+    connection.exec_driver_sql("BEGIN" if reading else "BEGIN IMMEDIATE")
+
+
+_READING = "reinstate_reading"
+
+
+def _away(error: DBAPIError) -> Unavailable:
+    return Unavailable(
+        f"the ledger did not answer ({type(error.orig).__name__})",
+        retry_in=2.0,
+        hint="check REINSTATE_LEDGER_URL and the database behind it: reinstate doctor",
+    )
+
+
+def upsert(
+    connection: Connection,
+    table: Table,
+    rows: Sequence[Mapping[str, Any]],
+    *,
+    add: bool = False,
+    ignore: bool = False,
+) -> None:
+    """Insert `rows`, which all have the same keys; where the primary key exists, update.
+
+    `add`: numbers are added to what is there. `ignore`: what is there stays.
+    """
+    if not rows:
+        return
+    maker = postgresql_insert if connection.dialect.name == "postgresql" else sqlite_insert
+    statement = maker(table)
+    keys: list[Column[Any]] = list(table.primary_key.columns)
+    if ignore:
+        connection.execute(statement.on_conflict_do_nothing(index_elements=keys), rows)
+        return
+    names = [name for name in rows[0] if name not in table.primary_key.columns]
+    given = statement.excluded
+    changes = {name: table.c[name] + given[name] if add else given[name] for name in names}
+    connection.execute(
+        statement.on_conflict_do_update(index_elements=keys, set_=changes), list(rows)
+    )
+
+
+def insert_missing(connection: Connection, table: Table, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Insert those of `rows` whose primary key is new."""
+    upsert(connection, table, rows, ignore=True)

@@ -1,0 +1,276 @@
+"""What the conductor reads and moves: cells, waiting batches, follow-ups, the end of a run."""
+
+import json
+from bisect import bisect_right
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from itertools import accumulate
+
+from sqlalchemy import Connection, and_, exists, func, insert, or_, select, update
+
+from orchestrator.admission import Cell, Facts, Move
+from orchestrator.ledger.database import upsert
+from orchestrator.ledger.schema import (
+    approval,
+    batch,
+    cell,
+    counter,
+    exception,
+    promotion,
+    run,
+    unit,
+)
+from orchestrator.lifecycle import (
+    TERMINAL_UNITS,
+    BatchState,
+    CellState,
+    RunState,
+    UnitState,
+    moved,
+)
+
+UNFINISHED = (BatchState.WAITING, BatchState.READY, BatchState.DISPATCHED, BatchState.RUNNING)
+
+
+def active_runs(connection: Connection) -> list[tuple[str, RunState]]:
+    """Runs that the conductor has to look after, oldest first."""
+    rows = connection.execute(
+        select(run.c.id, run.c.state)
+        .where(
+            run.c.state.in_(
+                (
+                    RunState.SUBMITTED,
+                    RunState.INSPECTING,
+                    RunState.AWAITING_APPROVAL,
+                    RunState.RUNNING,
+                )
+            )
+        )
+        .order_by(run.c.created_at, run.c.id)
+    )
+    return [(row.id, RunState(row.state)) for row in rows]
+
+
+def move_run(
+    connection: Connection,
+    run_id: str,
+    old: RunState,
+    new: RunState,
+    **values: object,
+) -> bool:
+    """Make one move of a run; False where it was not in `old` any more."""
+    moved(old, new)
+    found = connection.execute(
+        update(run).where(run.c.id == run_id, run.c.state == old).values(state=new, **values)
+    )
+    return found.rowcount == 1
+
+
+def cell_facts(connection: Connection, run_id: str) -> dict[Cell, Facts]:
+    """Every cell of a run with its counters."""
+    sums = {
+        (row.phase, row.wave): row
+        for row in connection.execute(
+            select(
+                counter.c.phase,
+                counter.c.wave,
+                func.sum(counter.c.settled).label("settled"),
+                func.sum(counter.c.failed).label("failed"),
+                func.sum(counter.c.cancelled).label("cancelled"),
+            )
+            .where(counter.c.run == run_id)
+            .group_by(counter.c.phase, counter.c.wave)
+        )
+    }
+    promoted = {
+        (row.phase, row.wave): row.people
+        for row in connection.execute(
+            select(promotion.c.phase, promotion.c.wave, func.count().label("people"))
+            .where(promotion.c.run == run_id)
+            .group_by(promotion.c.phase, promotion.c.wave)
+        )
+    }
+    progressed = connection.execute(
+        select(run.c.progressed_at).where(run.c.id == run_id)
+    ).scalar_one()
+    quiet = None if progressed is None else moment(progressed)
+    found: dict[Cell, Facts] = {}
+    for row in connection.execute(select(cell).where(cell.c.run == run_id)):
+        key = (row.phase, row.wave)
+        sum_row = sums.get(key)
+        found[key] = Facts(
+            state=CellState(row.state),
+            units=row.units,
+            settled=int(sum_row.settled) if sum_row else 0,
+            failed=int(sum_row.failed) if sum_row else 0,
+            cancelled=int(sum_row.cancelled) if sum_row else 0,
+            promoted=promoted.get(key, 0),
+            quiet_since=quiet if row.settled_at is None else moment(row.settled_at),
+        )
+    return found
+
+
+def moment(milliseconds: int) -> datetime:
+    """The ledger's time as an aware datetime."""
+    return datetime.fromtimestamp(milliseconds / 1000, UTC)
+
+
+def apply_moves(connection: Connection, run_id: str, due: Sequence[Move], *, now: int) -> None:
+    """Carry out changes of cells."""
+    for move in due:
+        times: dict[str, object] = {}
+        match move.state:
+            case CellState.OPEN:
+                times = {"opened_at": func.coalesce(cell.c.opened_at, now), "settled_at": None}
+            case CellState.HELD | CellState.SETTLED:
+                times = {"settled_at": func.coalesce(cell.c.settled_at, now)}
+            case CellState.CLOSED:
+                pass
+        connection.execute(
+            update(cell)
+            .where(cell.c.run == run_id, cell.c.phase == move.cell[0], cell.c.wave == move.cell[1])
+            .values(state=move.state, why=move.why or None, **times)
+        )
+
+
+def release_waiting(connection: Connection, run_id: str, at: Cell, *, per_user: bool) -> int:
+    """Make a cell's waiting batches ready; how many.
+
+    `per_user`: only those whose users have no unfinished batch in the phase before.
+    """
+    phase, wave = at
+    ready = and_(
+        batch.c.run == run_id,
+        batch.c.phase == phase,
+        batch.c.wave == wave,
+        batch.c.state == BatchState.WAITING,
+    )
+    if per_user:
+        before = batch.alias("before")
+        ready = and_(
+            ready,
+            ~exists().where(
+                before.c.run == run_id,
+                before.c.phase == phase - 1,
+                before.c.wave == wave,
+                before.c.kind == batch.c.kind,
+                before.c.members.is_(None),
+                before.c.state.in_(UNFINISHED),
+                before.c.first <= batch.c.last,
+                before.c.last >= batch.c.first,
+            ),
+        )
+    return connection.execute(update(batch).where(ready).values(state=BatchState.READY)).rowcount
+
+
+def waiting_batches(connection: Connection, run_id: str) -> set[Cell]:
+    """Cells that have batches which were never ready."""
+    rows = connection.execute(
+        select(batch.c.phase, batch.c.wave)
+        .where(batch.c.run == run_id, batch.c.state == BatchState.WAITING)
+        .distinct()
+    )
+    return {(row.phase, row.wave) for row in rows}
+
+
+def follow_up(connection: Connection, run_id: str, *, now: int, size: int) -> int:
+    """Make batches of units that waited and whose time has come; how many batches."""
+    before = unit.alias("before")
+    rows = connection.execute(
+        select(exception.c.phase, exception.c.user)
+        .select_from(
+            exception.outerjoin(
+                before,
+                and_(
+                    before.c.run == exception.c.run,
+                    before.c.user == exception.c.user,
+                    before.c.phase == exception.c.awaits,
+                ),
+            )
+        )
+        .where(
+            exception.c.run == run_id,
+            exception.c.state == UnitState.WAITING,
+            exception.c.not_before <= now,
+            exception.c.batch.is_(None),
+            or_(exception.c.awaits.is_(None), before.c.state.in_(TERMINAL_UNITS)),
+        )
+        .order_by(exception.c.phase, exception.c.user)
+        .limit(size * 64)
+    ).all()
+    if not rows:
+        return 0
+    wave_of = waves_of(connection, run_id)
+    groups: dict[Cell, list[int]] = {}
+    for row in rows:
+        groups.setdefault((row.phase, wave_of(row.user)), []).append(row.user)
+    made = 0
+    for (phase, wave), users in groups.items():
+        for start in range(0, len(users), size):
+            part = users[start : start + size]
+            number = connection.execute(
+                insert(batch)
+                .values(
+                    run=run_id,
+                    kind="restore",
+                    phase=phase,
+                    wave=wave,
+                    first=part[0],
+                    last=part[-1],
+                    members=json.dumps(part),
+                    state=BatchState.READY,
+                )
+                .returning(batch.c.id)
+            ).scalar_one()
+            connection.execute(
+                update(exception)
+                .where(
+                    exception.c.run == run_id,
+                    exception.c.phase == phase,
+                    exception.c.user.in_(part),
+                )
+                .values(batch=number)
+            )
+            made += 1
+    return made
+
+
+def waves_of(connection: Connection, run_id: str) -> Callable[[int], int]:
+    """Tells which wave a user number belongs to: numbers follow wave order."""
+    rows = connection.execute(
+        select(cell.c.wave, cell.c.units)
+        .where(cell.c.run == run_id, cell.c.phase == 0)
+        .order_by(cell.c.wave)
+    ).all()
+    ends = list(accumulate(row.units for row in rows))
+    waves = [row.wave for row in rows]
+    return lambda number: waves[bisect_right(ends, number)]
+
+
+def count(connection: Connection, run_id: str, phase: int, wave: int, **changes: int) -> None:
+    """Add to the counters of a cell."""
+    upsert(
+        connection,
+        counter,
+        [{"run": run_id, "phase": phase, "wave": wave, "slot": 0, **changes}],
+        add=True,
+    )
+
+
+def approvals(connection: Connection, run_id: str, digest: str) -> int:
+    """How many people approved exactly this digest."""
+    return connection.execute(
+        select(func.count())
+        .select_from(approval)
+        .where(approval.c.run == run_id, approval.c.digest == digest)
+    ).scalar_one()
+
+
+def unfinished_batches(connection: Connection, run_id: str) -> bool:
+    """Whether a batch of the run still has to end."""
+    return (
+        connection.execute(
+            select(batch.c.id).where(batch.c.run == run_id, batch.c.state.in_(UNFINISHED)).limit(1)
+        ).first()
+        is not None
+    )

@@ -1,0 +1,250 @@
+"""The five statements that hand batches out: dispatch, claim, heartbeat, finish, reclaim.
+
+The lease sits on the batch; its fencing token is the epoch, which grows at every dispatch and at
+every reclaim. Whoever holds an old epoch finds no row and stops.
+"""
+
+import json
+from collections.abc import Sequence
+
+from msgspec import Struct
+from sqlalchemy import Connection, case, insert, select, update
+
+from orchestrator.errors import LeaseLost
+from orchestrator.ledger.schema import batch
+from orchestrator.lifecycle import BatchState
+
+
+class Batch(Struct, frozen=True, kw_only=True):
+    """A claimed batch: users `first` to `last` of one phase, or only `members` of them."""
+
+    id: int
+    run: str
+    kind: str
+    phase: int
+    wave: int
+    first: int
+    last: int
+    members: tuple[int, ...] | None
+    epoch: int
+    attempts: int
+    crashes: int
+
+    @property
+    def slot(self) -> int:
+        """Which row of the counters it moves; spreads workers over rows."""
+        return self.id % 16
+
+
+class Ring(Struct, frozen=True, kw_only=True):
+    """What the broker carries: nothing but two numbers."""
+
+    batch: int
+    epoch: int
+
+
+def dispatch(
+    connection: Connection, runs: Sequence[str], *, now: int, lease_ms: int, room: int
+) -> list[Ring]:
+    """Mark up to `room` ready batches as dispatched; publish them after the commit."""
+    if room <= 0 or not runs:
+        return []
+    chosen = (
+        select(batch.c.id)
+        .where(
+            batch.c.run.in_(runs),
+            batch.c.state == BatchState.READY,
+            batch.c.not_before <= now,
+        )
+        .order_by(batch.c.priority.desc(), batch.c.wave, batch.c.phase, batch.c.id)
+        .limit(room)
+    )
+    if connection.dialect.name == "postgresql":
+        chosen = chosen.with_for_update(skip_locked=True)
+    ids = list(connection.execute(chosen).scalars())
+    if not ids:
+        return []
+    rows = connection.execute(
+        update(batch)
+        .where(batch.c.id.in_(ids), batch.c.state == BatchState.READY)
+        .values(
+            state=BatchState.DISPATCHED,
+            epoch=batch.c.epoch + 1,
+            lease_until=now + lease_ms,
+        )
+        .returning(batch.c.id, batch.c.epoch)
+    )
+    order = {number: position for position, number in enumerate(ids)}
+    rings = [Ring(batch=row.id, epoch=row.epoch) for row in rows]
+    return sorted(rings, key=lambda ring: order[ring.batch])
+
+
+def claim(
+    connection: Connection, ring: Ring, *, now: int, lease_ms: int, worker: str
+) -> Batch | None:
+    """The batch, now ours; None where the ring is stale: do nothing."""
+    row = connection.execute(
+        update(batch)
+        .where(
+            batch.c.id == ring.batch,
+            batch.c.epoch == ring.epoch,
+            batch.c.state == BatchState.DISPATCHED,
+        )
+        .values(
+            state=BatchState.RUNNING,
+            attempts=batch.c.attempts + 1,
+            lease_until=now + lease_ms,
+            worker=worker,
+        )
+        .returning(batch)
+    ).one_or_none()
+    if row is None:
+        return None
+    return Batch(
+        id=row.id,
+        run=row.run,
+        kind=row.kind,
+        phase=row.phase,
+        wave=row.wave,
+        first=row.first,
+        last=row.last,
+        members=None if row.members is None else tuple(json.loads(row.members)),
+        epoch=row.epoch,
+        attempts=row.attempts,
+        crashes=row.crashes,
+    )
+
+
+def heartbeat(
+    connection: Connection, held: Batch, *, now: int, lease_ms: int, progress: bool
+) -> None:
+    """Keep the lease; raises `LeaseLost` when it is no longer ours.
+
+    `progress`: something was finished since the last one, so a crash from here on starts anew.
+    """
+    values = {"lease_until": now + lease_ms}
+    if progress:
+        values |= {"crashes": 0, "progress": batch.c.progress + 1}
+    _ours(connection, held, **values)
+
+
+def still_held(connection: Connection, held: Batch) -> None:
+    """Raise `LeaseLost` unless the batch is ours; nobody can take it before the commit."""
+    mine = select(batch.c.id).where(
+        batch.c.id == held.id,
+        batch.c.epoch == held.epoch,
+        batch.c.state == BatchState.RUNNING,
+    )
+    if connection.dialect.name == "postgresql":
+        mine = mine.with_for_update(key_share=True)
+    if connection.execute(mine).one_or_none() is None:
+        raise LeaseLost(f"batch {held.id} is no longer held under epoch {held.epoch}")
+
+
+def end(
+    connection: Connection,
+    held: Batch,
+    *,
+    state: BatchState,
+    not_before: int = 0,
+) -> None:
+    """Give the batch back as `state`, under its epoch; raises `LeaseLost` when it is not ours."""
+    _ours(connection, held, state=state, lease_until=0, not_before=not_before)
+
+
+def _ours(connection: Connection, held: Batch, **values: object) -> None:
+    found = connection.execute(
+        update(batch)
+        .where(
+            batch.c.id == held.id,
+            batch.c.epoch == held.epoch,
+            batch.c.state == BatchState.RUNNING,
+        )
+        .values(**values)
+    )
+    if found.rowcount != 1:
+        raise LeaseLost(f"batch {held.id} is no longer held under epoch {held.epoch}")
+
+
+def reclaim(connection: Connection, *, now: int) -> list[int]:
+    """Take back what lapsed: ready again under a new epoch. Returns those that crashed twice.
+
+    A batch that was never claimed did not crash: its message was lost.
+    """
+    rows = connection.execute(
+        update(batch)
+        .where(
+            batch.c.state.in_((BatchState.DISPATCHED, BatchState.RUNNING)),
+            batch.c.lease_until < now,
+        )
+        .values(
+            epoch=batch.c.epoch + 1,
+            crashes=batch.c.crashes + case((batch.c.state == BatchState.RUNNING, 1), else_=0),
+            state=BatchState.READY,
+            lease_until=0,
+        )
+        .returning(batch.c.id, batch.c.crashes)
+    )
+    return [row.id for row in rows if row.crashes >= CRASHES_TO_SPLIT]
+
+
+CRASHES_TO_SPLIT = 2
+
+
+def split(connection: Connection, number: int) -> bool:
+    """Replace a batch by its halves; False where it holds one user and cannot be split.
+
+    Halves of a range are aligned to a power of two, so that later phases nest in them.
+    """
+    row = connection.execute(select(batch).where(batch.c.id == number)).one()
+    if row.members is not None:
+        members = json.loads(row.members)
+        middle = len(members) // 2
+        parts = [members[:middle], members[middle:]]
+        ranges = [(part[0], part[-1], json.dumps(part)) for part in parts if part]
+    else:
+        cut = halfway(row.first, row.last)
+        ranges = [(row.first, cut - 1, None), (cut, row.last, None)] if cut > row.first else []
+    if len(ranges) < 2:  # noqa: PLR2004  one part is no split
+        return False
+    connection.execute(
+        update(batch).where(batch.c.id == number).values(state=BatchState.SPLIT, lease_until=0)
+    )
+    connection.execute(
+        insert(batch),
+        [
+            {
+                "run": row.run,
+                "kind": row.kind,
+                "phase": row.phase,
+                "wave": row.wave,
+                "first": first,
+                "last": last,
+                "members": members_text,
+                "state": BatchState.READY,
+                "priority": row.priority,
+            }
+            for first, last, members_text in ranges
+        ],
+    )
+    return True
+
+
+def halfway(first: int, last: int) -> int:
+    """Where to cut `first..last`: the most aligned number inside; `first` where it is one user."""
+    if first == last:
+        return first
+    width = 1
+    while width * 2 <= last - first:
+        width *= 2
+    cut = (last // width) * width
+    return cut if first < cut <= last else first + (last - first + 1) // 2
+
+
+def in_flight(connection: Connection) -> int:
+    """How many batches are with the broker or a worker."""
+    return len(
+        connection.execute(
+            select(batch.c.id).where(batch.c.state.in_((BatchState.DISPATCHED, BatchState.RUNNING)))
+        ).all()
+    )

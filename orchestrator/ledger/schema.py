@@ -1,0 +1,305 @@
+"""Tables of the ledger. Times are milliseconds since the epoch, UTC, by the ledger's clock.
+
+Why no index mentions a unit's state: such an index makes every update of a unit write twice (0 %
+heap-only updates, a fifth of the speed). What needs attention has rows of its own in `exception`.
+
+Everything that could name a person is sealed; `user_hash` is keyed.
+"""
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    SmallInteger,
+    String,
+    Table,
+    Text,
+)
+
+from orchestrator.books import FIELDS
+
+VERSION = 1
+"""Of this schema; a ledger of another version is refused before anything is claimed."""
+
+metadata = MetaData()
+
+_HALF_FULL = {"fillfactor": 50}
+_Id = BigInteger().with_variant(Integer, "sqlite")  # SQLite numbers rows only by INTEGER keys
+
+
+def _sums() -> list[Column[int]]:
+    return [Column(name, BigInteger, nullable=False, server_default="0") for name in FIELDS]
+
+
+schema_version = Table("schema_version", metadata, Column("version", Integer, primary_key=True))
+
+run = Table(
+    "run",
+    metadata,
+    Column("id", String(16), primary_key=True),
+    Column("name", Text, nullable=False),
+    Column("purpose", String(8), nullable=False),  # restore | preview
+    Column("state", String(20), nullable=False),
+    Column("author", Text, nullable=False),
+    Column("plan", Text, nullable=False),  # canonical JSON
+    Column("plan_text", Text, nullable=False),  # as the operator wrote it
+    Column("plan_digest", String(64), nullable=False),
+    Column("folder", Text, nullable=False),  # where relative paths start
+    Column("code_version", Text, nullable=False),
+    Column("sample", Integer),  # preview: so many users; None: all
+    Column("expected_digest", String(64)),  # submit --preview DIGEST
+    Column("digest", String(64)),  # what is approved; known after inspection
+    Column("inventory", Text),  # JSON: manifests, notes, unowned bytes, capabilities
+    Column("users", Integer),
+    Column("why", Text),  # why refused, paused, held
+    Column("created_at", BigInteger, nullable=False),
+    Column("started_at", BigInteger),
+    Column("finished_at", BigInteger),
+    Column("progressed_at", BigInteger),
+    Column("accepted_by", Text),  # who accepted losses and quarantine
+    Column("accepted_at", BigInteger),
+)
+
+listed = Table(
+    "listed",
+    metadata,
+    Column("run", String(16), primary_key=True),
+    Column("position", Integer, primary_key=True),
+    Column("user_hash", LargeBinary(16), nullable=False),
+    Column("sealed_id", LargeBinary, nullable=False),
+)
+"""The plan's list of affected users, as it was at submission."""
+
+decline = Table(
+    "decline",
+    metadata,
+    Column("run", String(16), primary_key=True),
+    Column("user_hash", LargeBinary(16), primary_key=True),
+    Column("added_at", BigInteger, nullable=False),
+)
+"""Users that are never restored. Rows are only ever added."""
+
+census = Table(
+    "census",
+    metadata,
+    Column("run", String(16), primary_key=True),
+    Column("user_hash", LargeBinary(16), primary_key=True),
+    Column("category", Text, primary_key=True),
+    Column("expected", Integer, nullable=False),
+)
+
+run_user = Table(
+    "run_user",
+    metadata,
+    Column("run", String(16), primary_key=True),
+    Column("number", Integer, primary_key=True, autoincrement=False),
+    Column("wave", SmallInteger, nullable=False),
+    Column("user_hash", LargeBinary(16), nullable=False),
+    Column("sealed_id", LargeBinary, nullable=False),
+    Column("ambiguous", Boolean, nullable=False),
+    Index("run_user_by_hash", "user_hash", "run"),
+)
+"""Numbers follow wave order, so that batches are ranges. Everything else knows the number only."""
+
+cell = Table(
+    "cell",
+    metadata,
+    Column("run", String(16), primary_key=True),
+    Column("phase", SmallInteger, primary_key=True, autoincrement=False),
+    Column("wave", SmallInteger, primary_key=True, autoincrement=False),
+    Column("state", String(8), nullable=False),
+    Column("units", Integer, nullable=False),
+    Column("opened_at", BigInteger),
+    Column("settled_at", BigInteger),
+    Column("why", Text),
+)
+"""One phase in one wave."""
+
+promotion = Table(
+    "promotion",
+    metadata,
+    Column("run", String(16), primary_key=True),
+    Column("phase", SmallInteger, primary_key=True, autoincrement=False),
+    Column("wave", SmallInteger, primary_key=True, autoincrement=False),
+    Column("name", Text, primary_key=True),
+    Column("at", BigInteger, nullable=False),
+    Column("reason", Text, nullable=False),
+)
+"""Who let a gate pass by hand."""
+
+unit = Table(
+    "unit",
+    metadata,
+    Column("run", String(16), primary_key=True),
+    Column("user", Integer, primary_key=True, autoincrement=False),
+    Column("phase", SmallInteger, primary_key=True, autoincrement=False),
+    Column("state", String(9), nullable=False),
+    Column("attempts", SmallInteger, nullable=False, server_default="0"),
+    Column("expected", Integer),
+    Column("settled_at", BigInteger),
+    *_sums(),
+    postgresql_with=_HALF_FULL,
+)
+
+batch = Table(
+    "batch",
+    metadata,
+    Column("id", _Id, primary_key=True, autoincrement=True),
+    Column("run", String(16), nullable=False),
+    Column("kind", String(8), nullable=False),  # inspect | preview | restore
+    Column("phase", SmallInteger, nullable=False),
+    Column("wave", SmallInteger, nullable=False),
+    Column("first", Integer, nullable=False),
+    Column("last", Integer, nullable=False),
+    Column("members", Text),  # JSON list of user numbers; NULL: everyone from first to last
+    Column("state", String(10), nullable=False),
+    Column("epoch", Integer, nullable=False, server_default="0"),
+    Column("attempts", Integer, nullable=False, server_default="0"),
+    Column("crashes", Integer, nullable=False, server_default="0"),
+    Column("progress", Integer, nullable=False, server_default="0"),
+    Column("priority", SmallInteger, nullable=False, server_default="0"),
+    Column("lease_until", BigInteger, nullable=False, server_default="0"),
+    Column("not_before", BigInteger, nullable=False, server_default="0"),
+    Column("worker", Text),
+    Index("batch_by_state", "run", "state", "phase", "wave"),
+    Index("batch_by_lease", "state", "lease_until"),
+    postgresql_with=_HALF_FULL,
+)
+
+exception = Table(
+    "exception",
+    metadata,
+    Column("run", String(16), primary_key=True),
+    Column("user", Integer, primary_key=True, autoincrement=False),
+    Column("phase", SmallInteger, primary_key=True, autoincrement=False),
+    Column("state", String(9), nullable=False),  # waiting | failed | held
+    Column("cause", String(6), nullable=False),
+    Column("not_before", BigInteger, nullable=False, server_default="0"),
+    Column("awaits", SmallInteger),  # the phase of this user that has to end first
+    Column("batch", BigInteger),  # the follow-up batch that has taken it
+    Column("since", BigInteger, nullable=False),
+    Index("exception_by_cause", "run", "cause", "user"),
+    Index("exception_by_state", "run", "state", "not_before"),
+)
+"""Units that need attention or time."""
+
+cause = Table(
+    "cause",
+    metadata,
+    Column("run", String(16), primary_key=True),
+    Column("fingerprint", String(6), primary_key=True),
+    Column("phase", SmallInteger, nullable=False),
+    Column("code", Text, nullable=False),
+    Column("sentence", Text, nullable=False),
+    Column("transient", Boolean, nullable=False),
+)
+
+counter = Table(
+    "counter",
+    metadata,
+    Column("run", String(16), primary_key=True),
+    Column("phase", SmallInteger, primary_key=True, autoincrement=False),
+    Column("wave", SmallInteger, primary_key=True, autoincrement=False),
+    Column("slot", SmallInteger, primary_key=True, autoincrement=False),
+    Column("settled", BigInteger, nullable=False, server_default="0"),
+    Column("failed", BigInteger, nullable=False, server_default="0"),
+    Column("held", BigInteger, nullable=False, server_default="0"),
+    Column("cancelled", BigInteger, nullable=False, server_default="0"),
+    *_sums(),
+    postgresql_with=_HALF_FULL,
+)
+"""Sums over units, moved in the transaction that moves the unit; spread over slots."""
+
+journal = Table(
+    "journal",
+    metadata,
+    Column("id", _Id, primary_key=True, autoincrement=True),
+    Column("user_hash", LargeBinary(16), nullable=False),
+    Column("place", LargeBinary(16), nullable=False),  # which target and category
+    Column("run", String(16), nullable=False),
+    Column("user", Integer, nullable=False),
+    Column("phase", SmallInteger, nullable=False),
+    Column("epoch", Integer, nullable=False),
+    Column("verified", Boolean, nullable=False),
+    Column("at", BigInteger, nullable=False),
+    Column("sealed", LargeBinary, nullable=False),
+    Index("journal_by_place", "user_hash", "place"),
+    Index("journal_by_unit", "run", "user", "phase"),
+)
+"""What a unit was about to change, with what it replaced. Appended, never overwritten."""
+
+account = Table(
+    "account",
+    metadata,
+    Column("run", String(16), primary_key=True),
+    Column("user", Integer, primary_key=True, autoincrement=False),
+    Column("phase", SmallInteger, primary_key=True, autoincrement=False),
+    Column("sealed", LargeBinary, nullable=False),
+)
+"""What became of each item of a unit."""
+
+quarantine = Table(
+    "quarantine",
+    metadata,
+    Column("id", _Id, primary_key=True, autoincrement=True),
+    Column("run", String(16), nullable=False),
+    Column("user", Integer, nullable=False),
+    Column("phase", SmallInteger, nullable=False),
+    Column("source", Text, nullable=False),
+    Column("reason", String(20), nullable=False),
+    Column("sha256", String(64), nullable=False),
+    Column("length", BigInteger, nullable=False),
+    Column("released_at", BigInteger),
+    Column("released_by", Text),
+    Column("sealed", LargeBinary, nullable=False),
+    Index("quarantine_by_unit", "run", "user", "phase"),
+)
+"""Copies that failed validation, and why."""
+
+approval = Table(
+    "approval",
+    metadata,
+    Column("run", String(16), primary_key=True),
+    Column("name", Text, primary_key=True),
+    Column("digest", String(64), nullable=False),
+    Column("at", BigInteger, nullable=False),
+    Column("reason", Text, nullable=False),
+)
+
+audit_log = Table(
+    "audit_log",
+    metadata,
+    Column("id", _Id, primary_key=True, autoincrement=True),
+    Column("at", BigInteger, nullable=False),
+    Column("who", Text, nullable=False),
+    Column("action", Text, nullable=False),
+    Column("run", String(16)),
+    Column("detail", Text, nullable=False),
+    Column("previous", String(64), nullable=False),
+    Column("hash", String(64), nullable=False),
+)
+"""Who did what and when; each row holds the hash of the one before."""
+
+conductor = Table(
+    "conductor",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=False),
+    Column("term", Integer, nullable=False),
+    Column("holder", Text, nullable=False),
+    Column("lease_until", BigInteger, nullable=False),
+)
+"""One row: who leads, until when, in which term."""
+
+speed = Table(
+    "speed",
+    metadata,
+    Column("run", String(16), primary_key=True),
+    Column("at", BigInteger, primary_key=True, autoincrement=False),
+    Column("items", BigInteger, nullable=False),
+    Column("units", BigInteger, nullable=False),
+)
+"""How much was done by when; what the estimate of the time left is made of."""

@@ -1,0 +1,133 @@
+"""The query language of CLI, API and URLs: `state:failed category:photos wave:canary cause:9f2c1a`.
+
+Words are joined by "and"; the same word twice means "either". A user is named by id, by reference
+(`u_…`) or by number (`#17`).
+"""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Self
+
+from sqlalchemy import ColumnElement, Select, and_, or_, select
+
+from orchestrator.errors import PlanInvalid
+from orchestrator.ledger.schema import exception, run_user, unit
+from orchestrator.lifecycle import UnitState
+from orchestrator.plan import Plan
+from orchestrator.sealing import Sealer
+
+WORDS = ("state", "category", "wave", "cause", "attempts", "user")
+_ATTEMPTS = re.compile(r"(>=|<=|>|<|=)?(\d{1,4})")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Query:
+    """What is asked for; empty lists ask for anything."""
+
+    states: tuple[UnitState, ...] = ()
+    phases: tuple[int, ...] = ()
+    waves: tuple[int, ...] = ()
+    causes: tuple[str, ...] = ()
+    attempts: tuple[tuple[str, int], ...] = ()
+    users: tuple[str, ...] = field(default=(), repr=False)
+
+    def only_failed(self) -> Self:
+        """The same, of failed units."""
+        return replace(self, states=(UnitState.FAILED,))
+
+
+def parse(words: Sequence[str], plan: Plan) -> Query:
+    """Read a query against a plan's categories and waves. Raises `PlanInvalid` with a hint."""
+    categories = [phase.restore for phase in plan.phases]
+    waves = [wave.name for wave in plan.waves]
+    found: dict[str, list[str]] = {word: [] for word in WORDS}
+    for text in " ".join(words).split():
+        word, colon, value = text.partition(":")
+        if not colon or word not in found or not value:
+            raise PlanInvalid(
+                "a query is made of word:value",
+                hint=f"words: {', '.join(WORDS)}; for example state:failed category:photos",
+            )
+        found[word].append(value)
+    return Query(
+        states=tuple(UnitState(_one_of(v, list(UnitState), "state")) for v in found["state"]),
+        phases=tuple(
+            categories.index(_one_of(v, categories, "category")) for v in found["category"]
+        ),
+        waves=tuple(waves.index(_one_of(v, waves, "wave")) for v in found["wave"]),
+        causes=tuple(found["cause"]),
+        attempts=tuple(_attempts(value) for value in found["attempts"]),
+        users=tuple(found["user"]),
+    )
+
+
+def _one_of(value: str, known: Sequence[str], word: str) -> str:
+    if value not in known:
+        raise PlanInvalid(f"no such {word} in this run", hint=f"one of: {', '.join(known)}")
+    return value
+
+
+def _attempts(value: str) -> tuple[str, int]:
+    match = _ATTEMPTS.fullmatch(value)
+    if match is None:
+        raise PlanInvalid("attempts take a number", hint="for example attempts:>3")
+    return match.group(1) or "=", int(match.group(2))
+
+
+def matching(run_id: str, query: Query, sealer: Sealer) -> Select[Any, Any]:
+    """Select `user` and `phase` of the units that match.
+
+    Failed and waiting units are found by their exceptions; no index mentions a unit's state.
+    """
+    conditions: list[ColumnElement[bool]] = [unit.c.run == run_id]
+    chosen = select(unit.c.user, unit.c.phase)
+    if query.causes or query.states == (UnitState.FAILED,):
+        chosen = chosen.join(
+            exception,
+            and_(
+                exception.c.run == unit.c.run,
+                exception.c.user == unit.c.user,
+                exception.c.phase == unit.c.phase,
+            ),
+        )
+        conditions.append(exception.c.run == run_id)
+    if query.causes:
+        conditions.append(
+            or_(*(exception.c.cause.startswith(cause, autoescape=True) for cause in query.causes))
+        )
+    if query.states:
+        conditions.append(unit.c.state.in_(query.states))
+    if query.phases:
+        conditions.append(unit.c.phase.in_(query.phases))
+    for sign, number in query.attempts:
+        conditions.append(_compare(unit.c.attempts, sign, number))
+    if query.waves or query.users:
+        chosen = chosen.join(
+            run_user, and_(run_user.c.run == unit.c.run, run_user.c.number == unit.c.user)
+        )
+    if query.waves:
+        conditions.append(run_user.c.wave.in_(query.waves))
+    if query.users:
+        conditions.append(or_(*(_is_user(name, sealer) for name in query.users)))
+    return chosen.where(*conditions).order_by(unit.c.user, unit.c.phase)
+
+
+def _is_user(name: str, sealer: Sealer) -> ColumnElement[bool]:
+    if name.startswith("#") and name[1:].isdecimal():
+        return run_user.c.number == int(name[1:])
+    return run_user.c.user_hash == sealer.user_hash(name)
+
+
+def _compare(column: ColumnElement[int], sign: str, number: int) -> ColumnElement[bool]:
+    match sign:
+        case ">":
+            return column > number
+        case ">=":
+            return column >= number
+        case "<":
+            return column < number
+        case "<=":
+            return column <= number
+        case _:
+            return column == number

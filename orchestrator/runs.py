@@ -1,0 +1,433 @@
+"""The use cases: submit, approve, pause, resume, cancel, promote, retry, release, accept.
+
+Each is one transaction that leaves a line in the audit log, and may be repeated without harm.
+"""
+
+import json
+import secrets
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import islice
+from typing import Any
+
+from msgspec import Struct
+from sqlalchemy import Connection, delete, func, insert, select, update
+
+import orchestrator
+from orchestrator.errors import NotFound, Refused
+from orchestrator.items import UserId
+from orchestrator.ledger import audit_log, flow
+from orchestrator.ledger.database import Ledger, insert_missing
+from orchestrator.ledger.schema import (
+    approval,
+    batch,
+    cell,
+    census,
+    decline,
+    exception,
+    listed,
+    promotion,
+    quarantine,
+    run,
+    unit,
+)
+from orchestrator.lifecycle import (
+    TERMINAL_RUNS,
+    BatchState,
+    CellState,
+    RunState,
+    UnitState,
+    moved,
+)
+from orchestrator.plan import Plan
+from orchestrator.query import Query, matching
+from orchestrator.sealing import Sealer
+
+ROWS_AT_ONCE = 5_000
+
+
+class Submission(Struct, frozen=True, kw_only=True):
+    """A plan with everything that it names, as it is at this moment."""
+
+    plan: Plan
+    text: str
+    """As the operator wrote it."""
+    folder: str
+    """Where relative paths start; absolute."""
+    author: str
+    users: Iterable[UserId] = ()
+    declined: Iterable[UserId] = ()
+    census: Iterable[tuple[UserId, str, int]] = ()
+    """User, category, expected items."""
+    preview: bool = False
+    sample: int | None = None
+    expected_digest: str | None = None
+
+
+class Runs:
+    """What operators do with runs; `who` is the name that the audit log will show."""
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        sealer: Sealer,
+        *,
+        new_id: Callable[[], str] = lambda: secrets.token_hex(4),
+    ) -> None:
+        self._ledger = ledger
+        self._sealer = sealer
+        self._new_id = new_id
+
+    def submit(self, given: Submission) -> str:
+        """Keep the plan and its lists, and let the conductor have it; the id of the run."""
+        run_id = self._new_id()
+        with self._ledger.begin() as connection:
+            now = self._ledger.clock(connection)
+            connection.execute(
+                insert(run).values(
+                    id=run_id,
+                    name=given.plan.name,
+                    purpose="preview" if given.preview else "restore",
+                    state=RunState.SUBMITTED,
+                    author=given.author,
+                    plan=json.dumps(given.plan.document, sort_keys=True),
+                    plan_text=given.text,
+                    plan_digest=given.plan.digest,
+                    folder=given.folder,
+                    code_version=orchestrator.VERSION,
+                    sample=given.sample,
+                    expected_digest=given.expected_digest,
+                    created_at=now,
+                )
+            )
+            self._keep_lists(connection, run_id, given, now)
+            audit_log.append(
+                connection,
+                now=now,
+                who=given.author,
+                action="preview" if given.preview else "submit",
+                run=run_id,
+                detail={"plan": given.plan.digest, "name": given.plan.name},
+            )
+        return run_id
+
+    def _keep_lists(self, connection: Connection, run_id: str, given: Submission, now: int) -> None:
+        context = b"user:" + run_id.encode()
+        hashed = self._sealer.user_hash
+        _insert_all(
+            connection,
+            listed,
+            (
+                {
+                    "run": run_id,
+                    "position": position,
+                    "user_hash": hashed(user),
+                    "sealed_id": self._sealer.seal(user.encode(), context),
+                }
+                for position, user in enumerate(given.users)
+            ),
+        )
+        _insert_all(connection, decline, _declines(run_id, given.declined, hashed, now))
+        _insert_all(
+            connection,
+            census,
+            (
+                {
+                    "run": run_id,
+                    "user_hash": hashed(user),
+                    "category": category,
+                    "expected": expected,
+                }
+                for user, category, expected in given.census
+            ),
+        )
+
+    def find(self, prefix: str) -> str:
+        """The run whose id begins with `prefix`; `last` is the newest. Raises `NotFound`."""
+        newest = select(run.c.id).order_by(run.c.created_at.desc(), run.c.id.desc())
+        with self._ledger.read() as connection:
+            if prefix == "last":
+                found = list(connection.execute(newest.limit(1)).scalars())
+            else:
+                found = list(
+                    connection.execute(
+                        newest.where(run.c.id.startswith(prefix, autoescape=True)).limit(2)
+                    ).scalars()
+                )
+        if not prefix or not found:
+            raise NotFound("there is no such run", hint="list them: reinstate runs")
+        if len(found) > 1:
+            raise NotFound("several runs begin like that", hint="give more of the run's id")
+        return found[0]
+
+    def approve(self, run_id: str, *, who: str, reason: str, digest: str | None = None) -> None:
+        """Approve what was inspected. Raises `Refused` for the author, or another digest."""
+        with self._ledger.begin() as connection:
+            row = _row(connection, run_id)
+            if row.state != RunState.AWAITING_APPROVAL:
+                raise Refused(f"the run does not await approval, it is {row.state}")
+            if _same_person(who, row.author):
+                raise Refused(
+                    "nobody approves a plan of their own",
+                    hint="ask somebody else: reinstate approve RUN --as NAME",
+                )
+            if digest is not None and digest != row.digest:
+                raise Refused(
+                    "this is not what was inspected",
+                    hint="look at it again: reinstate status RUN",
+                )
+            now = self._ledger.clock(connection)
+            insert_missing(
+                connection,
+                approval,
+                [
+                    {
+                        "run": run_id,
+                        "name": who.strip(),
+                        "digest": row.digest,
+                        "at": now,
+                        "reason": reason,
+                    }
+                ],
+            )
+            self._log(connection, now, who, "approve", run_id, {"digest": row.digest})
+
+    def pause(self, run_id: str, *, who: str, reason: str) -> None:
+        """Start nothing more; what is under way is handed back within a heartbeat."""
+        self._move(run_id, RunState.PAUSED, who=who, action="pause", why=reason)
+
+    def resume(self, run_id: str, *, who: str, reason: str) -> None:
+        """Go on where it was paused."""
+        self._move(
+            run_id,
+            RunState.RUNNING,
+            who=who,
+            action="resume",
+            why=reason,
+            only_from=RunState.PAUSED,
+        )
+
+    def cancel(self, run_id: str, *, who: str, reason: str) -> None:
+        """End the run; what was restored stays, what was not is cancelled."""
+        with self._ledger.begin() as connection:
+            row = _row(connection, run_id)
+            now = self._ledger.clock(connection)
+            new = moved(RunState(row.state), RunState.CANCELLED)
+            connection.execute(
+                update(run)
+                .where(run.c.id == run_id)
+                .values(state=new, why=reason or None, finished_at=now)
+            )
+            connection.execute(
+                update(batch)
+                .where(
+                    batch.c.run == run_id,
+                    batch.c.state.in_(
+                        (BatchState.WAITING, BatchState.READY, BatchState.DISPATCHED)
+                    ),
+                )
+                .values(state=BatchState.CANCELLED, lease_until=0)
+            )
+            _cancel_units(connection, run_id)
+            self._log(connection, now, who, "cancel", run_id, {"reason": reason})
+
+    def promote(
+        self,
+        run_id: str,
+        *,
+        who: str,
+        reason: str,
+        phase: int | None = None,
+        wave: int | None = None,
+    ) -> int:
+        """Let held gates pass; how many. Without `phase` and `wave`: every gate that is held."""
+        with self._ledger.begin() as connection:
+            row = _row(connection, run_id)
+            if _same_person(who, row.author):
+                raise Refused("nobody promotes a run of their own", hint="ask somebody else")
+            held = select(cell.c.phase, cell.c.wave).where(
+                cell.c.run == run_id, cell.c.state == CellState.HELD
+            )
+            if phase is not None:
+                held = held.where(cell.c.phase == phase)
+            if wave is not None:
+                held = held.where(cell.c.wave == wave)
+            found = connection.execute(held).all()
+            now = self._ledger.clock(connection)
+            insert_missing(
+                connection,
+                promotion,
+                [
+                    {
+                        "run": run_id,
+                        "phase": at.phase,
+                        "wave": at.wave,
+                        "name": who.strip(),
+                        "at": now,
+                        "reason": reason,
+                    }
+                    for at in found
+                ],
+            )
+            self._log(connection, now, who, "promote", run_id, {"gates": len(found)})
+        return len(found)
+
+    def retry(
+        self, run_id: str, query: Query, *, who: str, reason: str = "", dry_run: bool = False
+    ) -> int:
+        """Let failed units that match try again, with their attempts counted anew; how many.
+
+        What was settled is not touched, and what was verified is never written again.
+        """
+        with self._ledger.begin() as connection:
+            row = _row(connection, run_id)
+            state = RunState(row.state)
+            chosen = matching(run_id, query.only_failed(), self._sealer)
+            number = connection.execute(
+                select(func.count()).select_from(chosen.subquery())
+            ).scalar_one()
+            if dry_run or not number:
+                return number
+            if state not in {RunState.RUNNING, RunState.PAUSED, RunState.FINISHED}:
+                raise Refused(f"a run that is {state} cannot retry", hint="submit the plan again")
+            now = self._ledger.clock(connection)
+            _fail_to_wait(connection, run_id, chosen, now=now)
+            if state is RunState.FINISHED:
+                flow.move_run(connection, run_id, state, RunState.RUNNING, finished_at=None)
+            self._log(connection, now, who, "retry", run_id, {"units": number, "reason": reason})
+        return number
+
+    def release(self, run_id: str, copies: Mapping[int, bytes], *, who: str, reason: str) -> None:
+        """Mark quarantined copies as handed back by an operator; `copies` by their numbers."""
+        with self._ledger.begin() as connection:
+            now = self._ledger.clock(connection)
+            for number, sealed in copies.items():
+                connection.execute(
+                    update(quarantine)
+                    .where(quarantine.c.run == run_id, quarantine.c.id == number)
+                    .values(released_at=now, released_by=who, sealed=sealed)
+                )
+            self._log(
+                connection, now, who, "release", run_id, {"copies": len(copies), "reason": reason}
+            )
+
+    def decline(self, run_id: str, users: Iterable[UserId], *, who: str) -> int:
+        """Put users on the decline list of a run, effective at once; how many were given."""
+        with self._ledger.begin() as connection:
+            _row(connection, run_id)
+            now = self._ledger.clock(connection)
+            rows = list(_declines(run_id, users, self._sealer.user_hash, now))
+            insert_missing(connection, decline, rows)
+            self._log(connection, now, who, "decline", run_id, {"users": len(rows)})
+        return len(rows)
+
+    def accept_losses(self, run_id: str, *, who: str, reason: str) -> None:
+        """Take note, by name, that what is lost or quarantined stays so."""
+        with self._ledger.begin() as connection:
+            row = _row(connection, run_id)
+            if row.state not in TERMINAL_RUNS:
+                raise Refused(f"the run is still {row.state}", hint="accept when it has finished")
+            now = self._ledger.clock(connection)
+            connection.execute(
+                update(run).where(run.c.id == run_id).values(accepted_by=who, accepted_at=now)
+            )
+            self._log(connection, now, who, "accept_losses", run_id, {"reason": reason})
+
+    def _move(
+        self,
+        run_id: str,
+        new: RunState,
+        *,
+        who: str,
+        action: str,
+        why: str,
+        only_from: RunState | None = None,
+    ) -> None:
+        with self._ledger.begin() as connection:
+            row = _row(connection, run_id)
+            old = RunState(row.state)
+            if only_from is not None and old is not only_from:
+                raise Refused(f"the run is {old}, not {only_from}")
+            flow.move_run(connection, run_id, old, new, why=why if new is RunState.PAUSED else None)
+            now = self._ledger.clock(connection)
+            self._log(connection, now, who, action, run_id, {"reason": why})
+
+    def _log(
+        self, connection: Connection, now: int, who: str, action: str, run_id: str, detail: object
+    ) -> None:
+        audit_log.append(connection, now=now, who=who, action=action, run=run_id, detail=detail)
+
+
+def _row(connection: Connection, run_id: str) -> Any:
+    row = connection.execute(select(run).where(run.c.id == run_id)).one_or_none()
+    if row is None:
+        raise NotFound("there is no such run", hint="list them: reinstate runs")
+    return row
+
+
+def _same_person(one: str, other: str) -> bool:
+    return one.strip().casefold() == other.strip().casefold()
+
+
+def _declines(
+    run_id: str, users: Iterable[UserId], hashed: Callable[[str], bytes], now: int
+) -> Iterator[dict[str, Any]]:
+    for user in users:
+        yield {"run": run_id, "user_hash": hashed(user), "added_at": now}
+
+
+def _insert_all(connection: Connection, table: Any, rows: Iterator[dict[str, Any]]) -> None:
+    while chunk := list(islice(rows, ROWS_AT_ONCE)):
+        insert_missing(connection, table, chunk)
+
+
+def _cancel_units(connection: Connection, run_id: str) -> None:
+    """Cancel what has not ended, and count it."""
+    open_states = (UnitState.WAITING, UnitState.HELD)
+    cells: Sequence[Any] = connection.execute(
+        update(unit)
+        .where(unit.c.run == run_id, unit.c.state.in_(open_states))
+        .values(state=UnitState.CANCELLED)
+        .returning(unit.c.phase, unit.c.user)
+    ).all()
+    waves = flow.waves_of(connection, run_id)
+    sums: dict[tuple[int, int], int] = {}
+    for row in cells:
+        key = (row.phase, waves(row.user))
+        sums[key] = sums.get(key, 0) + 1
+    for (phase, wave), number in sums.items():
+        flow.count(connection, run_id, phase, wave, cancelled=number)
+    connection.execute(
+        delete(exception).where(exception.c.run == run_id, exception.c.state.in_(open_states))
+    )
+
+
+def _fail_to_wait(connection: Connection, run_id: str, chosen: Any, *, now: int) -> None:
+    """Failed units wait again, and the counters know."""
+    rows = connection.execute(chosen).all()
+    waves = flow.waves_of(connection, run_id)
+    sums: dict[tuple[int, int], int] = {}
+    for start in range(0, len(rows), ROWS_AT_ONCE):
+        part = rows[start : start + ROWS_AT_ONCE]
+        by_phase: dict[int, list[int]] = {}
+        for row in part:
+            by_phase.setdefault(row.phase, []).append(row.user)
+            key = (row.phase, waves(row.user))
+            sums[key] = sums.get(key, 0) + 1
+        for phase, users in by_phase.items():
+            these = (
+                exception.c.run == run_id,
+                exception.c.phase == phase,
+                exception.c.user.in_(users),
+            )
+            connection.execute(
+                update(unit)
+                .where(unit.c.run == run_id, unit.c.phase == phase, unit.c.user.in_(users))
+                .values(state=UnitState.WAITING, attempts=0)
+            )
+            connection.execute(
+                update(exception)
+                .where(*these)
+                .values(state=UnitState.WAITING, not_before=now, awaits=None, batch=None)
+            )
+    for (phase, wave), number in sums.items():
+        flow.count(connection, run_id, phase, wave, failed=-number)

@@ -1,0 +1,201 @@
+"""What a claimed batch asks for: its phase, its units, and what is known of each from the ledger."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import ColumnElement, Connection, select
+
+from orchestrator.books import Books
+from orchestrator.causes import Cause
+from orchestrator.items import Ident, UserId
+from orchestrator.ledger.leases import Batch
+from orchestrator.ledger.outcomes import UnitResult
+from orchestrator.ledger.schema import decline, run_user, unit
+from orchestrator.lifecycle import UnitState
+from orchestrator.plan import After, Phase, Scope
+from orchestrator.ports import Category, Rules, Target
+from orchestrator.reconcile import Hand
+from workers.journal import hands
+from workers.unit_work import UnitWork
+from workers.workplace import Site, Workplace, place_of
+
+PREDECESSOR_OPEN = Cause(
+    fingerprint="aha17s",
+    code="awaits-predecessor",
+    sentence="waits for the user's category before",
+    transient=True,
+)
+PREDECESSOR_FAILED = Cause(
+    fingerprint="bef0fe",
+    code="predecessor-failed",
+    sentence="the user's category before failed, and the plan says after: settled",
+    transient=False,
+)
+
+
+def user_context(run: str) -> bytes:
+    """What a sealed user id is bound to."""
+    return b"user:" + run.encode()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Assignment:
+    """One batch, ready to be worked on."""
+
+    held: Batch
+    site: Site
+    phase: Phase
+    category: Category
+    rules: Rules
+    target: Target
+    place: bytes
+    units: list[UnitWork]
+    postponed: list[UnitResult]
+    """Units that cannot be tried now, with why."""
+
+    @property
+    def preview(self) -> bool:
+        """Nothing may be written."""
+        return self.held.kind == "preview"
+
+
+def load(work: Workplace, held: Batch) -> Assignment:
+    """Everything the ledger knows of a batch. Raises `Unavailable`."""
+    site = work.site(held.run)
+    phase = site.plan.phases[held.phase]
+    target = site.target(phase.to)
+    place = place_of(target, phase.restore)
+    with work.ledger.read() as connection:
+        units = waiting_units(connection, work, held)
+        postponed: list[UnitResult] = []
+        if held.kind == "restore" and held.phase > 0:
+            units, postponed = _after_predecessors(connection, held, phase, units)
+        by_hand = hands(
+            connection,
+            work.sealer,
+            place=place,
+            users=[unit_work.user_hash for unit_work in units],
+            run=held.run,
+        )
+    for unit_work in units:
+        unit_work.hands = by_hand.get(unit_work.user_hash, {})
+    incident = site.plan.incident
+    return Assignment(
+        held=held,
+        site=site,
+        phase=phase,
+        category=site.category(held.phase),
+        rules=Rules(
+            repairs=frozenset(phase.repairs),
+            loss=incident.as_of,
+            service_start=incident.service_start,
+        ),
+        target=target,
+        place=place,
+        units=units,
+        postponed=postponed,
+    )
+
+
+def _members(held: Batch, number: ColumnElement[int]) -> ColumnElement[bool]:
+    if held.members is not None:
+        return number.in_(held.members)
+    return number.between(held.first, held.last)
+
+
+def waiting_units(connection: Connection, work: Workplace, held: Batch) -> list[UnitWork]:
+    """The batch's units that are not done yet, in the order of their users."""
+    rows = connection.execute(
+        select(
+            unit.c.user,
+            unit.c.expected,
+            unit.c.attempts,
+            run_user.c.user_hash,
+            run_user.c.sealed_id,
+            run_user.c.ambiguous,
+        )
+        .join_from(
+            unit, run_user, (run_user.c.run == unit.c.run) & (run_user.c.number == unit.c.user)
+        )
+        .where(
+            unit.c.run == held.run,
+            unit.c.phase == held.phase,
+            _members(held, unit.c.user),
+            unit.c.state == UnitState.WAITING,
+        )
+        .order_by(unit.c.user)
+    ).all()
+    erased = declined(connection, held.run, [row.user_hash for row in rows])
+    context = user_context(held.run)
+    return [
+        UnitWork(
+            run=held.run,
+            user=row.user,
+            phase=held.phase,
+            owner=UserId(work.sealer.open(row.sealed_id, context).decode()),
+            user_hash=row.user_hash,
+            expected=row.expected,
+            attempts=row.attempts,
+            declined=row.user_hash in erased,
+            ambiguous=row.ambiguous,
+            hands=dict[Ident, Hand](),
+        )
+        for row in rows
+    ]
+
+
+def declined(connection: Connection, run: str, hashes: Sequence[bytes]) -> set[bytes]:
+    """Those of `hashes` that are on the run's decline list at this moment."""
+    return set(
+        connection.execute(
+            select(decline.c.user_hash).where(
+                decline.c.run == run, decline.c.user_hash.in_(list(hashes))
+            )
+        ).scalars()
+    )
+
+
+def _after_predecessors(
+    connection: Connection, held: Batch, phase: Phase, units: list[UnitWork]
+) -> tuple[list[UnitWork], list[UnitResult]]:
+    """Units whose user's category before allows it, and the others with why."""
+    if phase.scope is not Scope.USER and phase.after is not After.SETTLED:
+        return units, []
+    states = {
+        row.user: UnitState(row.state)
+        for row in connection.execute(
+            select(unit.c.user, unit.c.state).where(
+                unit.c.run == held.run,
+                unit.c.phase == held.phase - 1,
+                unit.c.user.in_([unit_work.user for unit_work in units]),
+            )
+        )
+    }
+    ready: list[UnitWork] = []
+    postponed: list[UnitResult] = []
+    for unit_work in units:
+        match states[unit_work.user]:
+            case UnitState.WAITING | UnitState.HELD if phase.scope is Scope.USER:
+                postponed.append(
+                    UnitResult(
+                        user=unit_work.user,
+                        state=UnitState.WAITING,
+                        books=Books(),
+                        cause=PREDECESSOR_OPEN,
+                        awaits=held.phase - 1,
+                        attempted=False,
+                    )
+                )
+            case UnitState.FAILED if phase.after is After.SETTLED:
+                postponed.append(
+                    UnitResult(
+                        user=unit_work.user,
+                        state=UnitState.FAILED,
+                        books=Books(),
+                        cause=PREDECESSOR_FAILED,
+                        attempted=False,
+                    )
+                )
+            case _:
+                ready.append(unit_work)
+    return ready, postponed

@@ -1,0 +1,139 @@
+"""What the broker can ask of a worker: one job, a batch and its epoch. Thin.
+
+The only place that catches every exception: whatever a batch does, the worker goes on, and the
+ledger learns of it.
+"""
+
+import os
+import secrets
+import socket
+import time
+from datetime import UTC, datetime
+
+from sqlalchemy import select
+
+from orchestrator.causes import Cause, cause_of
+from orchestrator.doorbell import JOB
+from orchestrator.errors import LeaseLost, Unavailable
+from orchestrator.ledger import leases
+from orchestrator.ledger.database import Ledger
+from orchestrator.ledger.leases import Batch, Ring
+from orchestrator.ledger.outcomes import give_up
+from orchestrator.ledger.schema import run
+from orchestrator.lifecycle import RunState
+from orchestrator.logs import get_logger
+from orchestrator.sealing import load_sealer
+from orchestrator.settings import Settings
+from workers.app import app
+from workers.assignment import load
+from workers.credentials import resolve
+from workers.inspection import inspect
+from workers.restore import Restoration, postpone
+from workers.workplace import Workplace
+
+log = get_logger("worker")
+
+
+def perform(work: Workplace, ring: Ring) -> None:
+    """Answer one ring: claim its batch and work it off. Never raises for what a batch does."""
+    try:
+        held = _claim(work, ring)
+    except Unavailable as error:
+        log.warning("claim_failed", batch=ring.batch, cause=_fingerprint(error))
+        return
+    if held is None:
+        log.debug("ring_stale", batch=ring.batch)
+        return
+    began = work.monotonic()
+    try:
+        match held.kind:
+            case "inspect":
+                inspect(work, held)
+            case _:
+                _restore(work, held)
+    except Unavailable as error:
+        log.warning("batch_waits", batch=held.id, run_id=held.run, cause=_fingerprint(error))
+    except LeaseLost:
+        log.warning("lease_lost", batch=held.id, run_id=held.run)
+    except Exception as error:  # noqa: BLE001  see the module's docstring
+        _give_up(work, held, error)
+    log.info(
+        "batch_ended",
+        run_id=held.run,
+        batch=held.id,
+        kind=held.kind,
+        attempt=held.attempts,
+        duration_ms=int((work.monotonic() - began) * 1000),
+    )
+
+
+def _restore(work: Workplace, held: Batch) -> None:
+    """Raises `Unavailable` when the ledger is away: then the lease lapses."""
+    try:
+        task = load(work, held)
+    except Unavailable as error:
+        postpone(work, held, error)
+        return
+    Restoration(work, task).carry_out()
+
+
+def _fingerprint(error: Exception) -> str:
+    return cause_of(error, category="", kind="").fingerprint
+
+
+def _claim(work: Workplace, ring: Ring) -> Batch | None:
+    with work.ledger.begin() as connection:
+        held = leases.claim(
+            connection,
+            ring,
+            now=work.ledger.clock(connection),
+            lease_ms=work.lease_ms,
+            worker=work.name,
+        )
+        if held is None:
+            return None
+        state = connection.execute(select(run.c.state).where(run.c.id == held.run)).scalar_one()
+        if state not in {RunState.RUNNING, RunState.INSPECTING}:
+            raise Unavailable("the run was stopped before its batch was claimed")
+        return held
+
+
+def _give_up(work: Workplace, held: Batch, error: Exception) -> None:
+    """Split the batch until the guilty unit stands alone; alone, it has failed."""
+    why: Cause = cause_of(error, category="", kind="")
+    log.error("batch_failed", run_id=held.run, batch=held.id, cause=why.fingerprint, exc_info=error)
+    work.forget(held.run)
+    try:
+        with work.ledger.begin() as connection:
+            give_up(connection, held, why, now=work.ledger.clock(connection))
+    except (LeaseLost, Unavailable):
+        log.warning("lease_lost", batch=held.id, run_id=held.run)
+
+
+_workplaces: dict[int, Workplace] = {}
+
+
+def workplace() -> Workplace:
+    """This process's own; made on first use, never inherited across a fork."""
+    pid = os.getpid()
+    if pid not in _workplaces:
+        settings = Settings.read(os.environ)
+        _workplaces.clear()
+        _workplaces[pid] = Workplace(
+            ledger=Ledger(settings.ledger_url),
+            sealer=load_sealer(settings),
+            clock=lambda: datetime.now(UTC),
+            secret=resolve,
+            name=f"{socket.gethostname()}:{pid}:{secrets.token_hex(2)}",
+            lease_ms=settings.lease_seconds * 1000,
+            workers=settings.workers,
+            monotonic=time.monotonic,
+            sleep=time.sleep,
+        )
+    return _workplaces[pid]
+
+
+@app.task(name=JOB)
+def batch(number: int, epoch: int) -> None:
+    """Work off one batch, if it is still to be had under that epoch."""
+    perform(workplace(), Ring(batch=number, epoch=epoch))

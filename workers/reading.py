@@ -1,0 +1,270 @@
+"""Reads one unit from every source and settles on one copy an item; accounts for every byte.
+
+Memory: contents are kept up to a budget. Beyond it only digests are, and the winners' contents
+come from reading once more, in the same order, so a user with 200,000 items needs no more memory
+than one with 2,000.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+from msgspec import Struct
+
+from orchestrator.errors import ItemRejected
+from orchestrator.items import (
+    Copy,
+    Damaged,
+    Digest,
+    File,
+    Folder,
+    Found,
+    Framing,
+    Ident,
+    Span,
+)
+from orchestrator.ports import Category, Rules
+from orchestrator.reasons import Reason
+from orchestrator.reconcile import precedence
+
+CONTENT_BUDGET = 32 * 1024 * 1024
+"""Bytes of contents that one unit keeps in memory."""
+
+
+class Recovered(Struct, frozen=True, kw_only=True):
+    """What one source holds of one unit; sources count from 0, most trusted first."""
+
+    trust: int
+    source: str
+    folder: Folder
+
+
+class Winner(Struct, frozen=True, kw_only=True):
+    """The copy that speaks for an item."""
+
+    copy: Copy
+    source: str
+
+
+class Quarantined(Struct, frozen=True, kw_only=True):
+    """A damaged copy and where it was found."""
+
+    source: str
+    damaged: Damaged
+
+
+@dataclass(slots=True)
+class _Candidate:
+    """The best copy so far of one ident."""
+
+    rank: tuple[object, ...]
+    trust: int
+    ordinal: int
+    digest: Digest
+    copy: Copy | None
+    copies: int
+    seen_by: int
+    """Bit n is set when source n holds the ident."""
+
+
+@dataclass(slots=True)
+class Reading:
+    """Everything the sources hold of one unit, settled."""
+
+    recovered: Sequence[Recovered]
+    category: Category
+    rules: Rules
+    beat: Callable[[], None]
+    ambiguous: bool = False
+    damaged: list[Quarantined] = field(default_factory=list[Quarantined])
+    copies: int = 0
+    nameless: int = 0
+    bytes_read: int = 0
+    bytes_copies: int = 0
+    bytes_quarantined: int = 0
+    bytes_framing: int = 0
+    _best: dict[Ident, _Candidate] = field(default_factory=dict[Ident, _Candidate])
+    _broken: set[Ident] = field(default_factory=set[Ident])
+    _kept: int = 0
+
+    @property
+    def winners(self) -> int:
+        """Items with an intact copy."""
+        return len(self._best)
+
+    @property
+    def broken(self) -> set[Ident]:
+        """Items all of whose copies are damaged."""
+        return self._broken
+
+    @property
+    def items(self) -> int:
+        """Items that were found."""
+        return len(self._best) + len(self._broken)
+
+    @property
+    def others(self) -> int:
+        """Further copies of the items found."""
+        return self.copies - self.nameless - self.items
+
+    def holds(self, ident: Ident) -> bool:
+        """Whether a source holds an intact copy of that item."""
+        return ident in self._best
+
+    def portions(self, *, items: int, size: int) -> Iterator[list[Winner]]:
+        """The winners, at most `items` and about `size` bytes at a time, in a stable order."""
+        portion: list[Winner] = []
+        held = 0
+        for winner in self._contents():
+            portion.append(winner)
+            held += winner.copy.item.size
+            if len(portion) >= items or held >= size:
+                yield portion
+                portion, held = [], 0
+        if portion:
+            yield portion
+
+    def _contents(self) -> Iterator[Winner]:
+        if self._kept >= 0:
+            for candidate in self._best.values():
+                if candidate.copy is not None:
+                    yield Winner(copy=candidate.copy, source=self.recovered[candidate.trust].source)
+            return
+        wanted = {(c.trust, c.ordinal) for c in self._best.values()}
+        for part in self.recovered:
+            for ordinal, found in enumerate(self.category.read(part.folder, self.rules)):
+                if (part.trust, ordinal) in wanted and isinstance(found, Copy):
+                    yield Winner(copy=found, source=part.source)
+                if ordinal % 256 == 0:
+                    self.beat()
+
+    def read(self) -> None:
+        """Take in every source. Raises `Unavailable` when one of them is away."""
+        named: list[Ident] = []
+        for part in self.recovered:
+            sizes: dict[str, int] = {}
+            folder = _measured(part.folder, sizes)
+            stream = _unowned(folder) if self.ambiguous else self.category.read(folder, self.rules)
+            for ordinal, found in enumerate(stream):
+                match found:
+                    case Copy():
+                        self._take(found, part.trust, ordinal)
+                    case Damaged():
+                        self.copies += 1
+                        self.bytes_quarantined += sum(span.length for span in found.spans)
+                        self.damaged.append(Quarantined(source=part.source, damaged=found))
+                        if found.ident is None:
+                            self.nameless += 1
+                        else:
+                            named.append(found.ident)
+                    case Framing():
+                        self.bytes_framing += found.span.length
+                if ordinal % 256 == 0:
+                    self.beat()
+            self.bytes_read += sum(sizes.values())
+        self._broken = {ident for ident in named if ident not in self._best}
+        self._collapse()
+
+    def _take(self, copy: Copy, trust: int, ordinal: int) -> None:
+        self.copies += 1
+        for span in copy.spans:
+            self.bytes_copies += span.length
+        rank = precedence(copy, trust)
+        item = copy.item
+        known = self._best.get(item.ident)
+        keep = self._kept >= 0
+        if known is None:
+            self._best[item.ident] = _Candidate(
+                rank, trust, ordinal, item.digest, copy if keep else None, 1, 1 << trust
+            )
+            self._grow(item.size)
+            return
+        known.copies += 1
+        known.seen_by |= 1 << trust
+        if rank > known.rank:
+            if known.copy is not None:
+                self._grow(-known.copy.item.size)
+            known.rank, known.trust, known.ordinal = rank, trust, ordinal
+            known.digest, known.copy = item.digest, copy if keep else None
+            self._grow(item.size)
+
+    def _grow(self, size: int) -> None:
+        if self._kept < 0:
+            return
+        self._kept += size
+        if self._kept > CONTENT_BUDGET:
+            self._kept = -1
+            for candidate in self._best.values():
+                candidate.copy = None
+
+    def _collapse(self) -> None:
+        """One item where sources hold equal content under different idents.
+
+        A source that itself holds both idents says that they are two things; then they stay two.
+        """
+        by_digest: dict[Digest, list[tuple[int, int, Ident]]] = {}
+        for position, (ident, candidate) in enumerate(self._best.items()):
+            by_digest.setdefault(candidate.digest, []).append((candidate.trust, position, ident))
+        for group in by_digest.values():
+            if len(group) > 1:
+                self._merge_group([ident for _, _, ident in sorted(group)])
+
+    def _merge_group(self, idents: list[Ident]) -> None:
+        kept: list[Ident] = []
+        for ident in idents:
+            candidate = self._best[ident]
+            for other in kept:
+                if not self._best[other].seen_by & candidate.seen_by:
+                    self._best[other].copies += candidate.copies
+                    self._best[other].seen_by |= candidate.seen_by
+                    del self._best[ident]
+                    break
+            else:
+                kept.append(ident)
+
+
+def _measured(folder: Folder, sizes: dict[str, int]) -> Folder:
+    """The same folder; `sizes` learns how many bytes each file turned out to have."""
+    return Folder(owner=folder.owner, files=_MeasuredFiles(folder, sizes))
+
+
+@dataclass(frozen=True, slots=True)
+class _MeasuredFiles:
+    folder: Folder
+    sizes: dict[str, int]
+
+    def __iter__(self) -> Iterator[File]:
+        for file in self.folder.files:
+            yield self._measure(file)
+
+    def _measure(self, file: File) -> File:
+        sizes = self.sizes
+        sizes.setdefault(file.name, file.size)
+
+        def read() -> bytes:
+            try:
+                data = file.read()
+            except ItemRejected:
+                sizes[file.name] = file.size
+                raise
+            sizes[file.name] = len(data)
+            return data
+
+        beside = tuple(self._measure(companion) for companion in file.beside)
+        return File(
+            name=file.name, size=file.size, read=read, modified=file.modified, beside=beside
+        )
+
+
+def _unowned(folder: Folder) -> Iterator[Found]:
+    """Every file of a user whose identity is ambiguous, as one damaged copy each."""
+    for file in folder.files:
+        for part in (file, *file.beside):
+            try:
+                data, size = part.read(), None
+            except ItemRejected as rejected:
+                data, size = rejected.data, part.size
+            yield Damaged(
+                reason=Reason.AMBIGUOUS_OWNER,
+                spans=(Span(part.name, 0, len(data) if size is None else size),),
+                data=data,
+            )

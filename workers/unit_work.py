@@ -1,0 +1,207 @@
+"""One unit while it is being worked on: its tally, its account, what it quarantined."""
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from hashlib import sha256
+
+import msgspec
+from msgspec import Struct
+
+from orchestrator.books import Books, Note, Outcome, lost
+from orchestrator.causes import Cause
+from orchestrator.items import Copy, Ident, UserId
+from orchestrator.ledger.outcomes import Kept, UnitResult
+from orchestrator.lifecycle import UnitState
+from orchestrator.reasons import Reason
+from orchestrator.reconcile import Hand
+from orchestrator.sealing import Sealer
+from workers.reading import Quarantined, Reading
+
+
+class Line(Struct, frozen=True, array_like=True):
+    """What became of one item."""
+
+    ident: str
+    outcome: Outcome
+    note: str = ""
+    source: str = ""
+    repairs: tuple[str, ...] = ()
+    degraded: tuple[str, ...] = ()
+    reason: str = ""
+
+
+class Evidence(Struct, frozen=True, kw_only=True):
+    """A quarantined copy as it is kept: where it lay and the bytes themselves."""
+
+    file: str
+    spans: tuple[tuple[str, int, int], ...]
+    data: bytes
+    ident: str | None
+    detail: str
+    repairs: tuple[str, ...]
+
+
+encode = msgspec.msgpack.encode
+
+
+def account_context(run: str, user: int, phase: int) -> bytes:
+    """What a unit's account is bound to."""
+    return f"account:{run}:{user}:{phase}".encode()
+
+
+def quarantine_context(run: str, user: int, phase: int) -> bytes:
+    """What a unit's quarantined copies are bound to."""
+    return f"quarantine:{run}:{user}:{phase}".encode()
+
+
+@dataclass(slots=True)
+class UnitWork:
+    """A unit of the batch in hand."""
+
+    run: str
+    user: int
+    phase: int
+    owner: UserId
+    user_hash: bytes
+    expected: int | None
+    attempts: int
+    declined: bool
+    ambiguous: bool
+    hands: dict[Ident, Hand]
+    reading: Reading | None = None
+    trouble: Cause | None = None
+    """Why items are still pending."""
+    outcomes: Counter[str] = field(default_factory=Counter[str])
+    lines: list[Line] = field(default_factory=list[Line])
+    kept: list[Kept] = field(default_factory=list[Kept])
+
+    def recovered(self, ident: Ident) -> bool:
+        """Whether a source holds an intact copy of that item."""
+        return self.reading is not None and self.reading.holds(ident)
+
+    def note(
+        self,
+        copy: Copy,
+        source: str,
+        outcome: Outcome,
+        note: Note | None = None,
+        reason: Reason | None = None,
+    ) -> None:
+        """Account for one item."""
+        self.outcomes[outcome] += 1
+        if outcome in {Outcome.RESTORED, Outcome.MERGED}:
+            if note is not None:
+                self.outcomes[note] += 1
+            if copy.repairs:
+                self.outcomes[Note.REPAIRED] += 1
+            if copy.degraded:
+                self.outcomes[Note.DEGRADED] += 1
+        self.lines.append(
+            Line(
+                ident=copy.item.ident,
+                outcome=outcome,
+                note=note or "",
+                source=source,
+                repairs=copy.repairs,
+                degraded=copy.degraded,
+                reason=reason or "",
+            )
+        )
+
+    def keep_damaged(self, sealer: Sealer) -> None:
+        """Seal what failed validation, with its reason; nothing of a declined user is kept."""
+        if self.reading is None:
+            return
+        for broken in sorted(self.reading.broken):
+            outcome = Outcome.DECLINED if self.declined else Outcome.QUARANTINED
+            self.outcomes[outcome] += 1
+            self.lines.append(Line(ident=broken, outcome=outcome))
+        if not self.declined:
+            for found in self.reading.damaged:
+                self.kept.append(self._sealed(found, sealer))
+
+    def keep_refused(
+        self, copy: Copy, source: str, reason: Reason, detail: str, sealer: Sealer
+    ) -> None:
+        """Quarantine an intact item that the target did not take, or altered."""
+        self.note(copy, source, Outcome.QUARANTINED, reason=reason)
+        evidence = Evidence(
+            file=copy.spans[0].file if copy.spans else "",
+            spans=tuple((span.file, span.offset, span.length) for span in copy.spans),
+            data=copy.item.content,
+            ident=copy.item.ident,
+            detail=detail,
+            repairs=copy.repairs,
+        )
+        self.kept.append(self._seal(source, reason, evidence, sealer))
+
+    def _sealed(self, found: Quarantined, sealer: Sealer) -> Kept:
+        damaged = found.damaged
+        evidence = Evidence(
+            file=damaged.spans[0].file if damaged.spans else "",
+            spans=tuple((span.file, span.offset, span.length) for span in damaged.spans),
+            data=damaged.data,
+            ident=damaged.ident,
+            detail=damaged.detail,
+            repairs=damaged.repairs,
+        )
+        return self._seal(found.source, damaged.reason, evidence, sealer)
+
+    def _seal(self, source: str, reason: Reason, evidence: Evidence, sealer: Sealer) -> Kept:
+        return Kept(
+            source=source,
+            reason=reason,
+            sha256=sha256(evidence.data).hexdigest(),
+            length=len(evidence.data),
+            sealed=sealer.seal(
+                encode(evidence), quarantine_context(self.run, self.user, self.phase)
+            ),
+        )
+
+    def books(self) -> Books:
+        """The sums as they stand; what has no outcome yet is pending."""
+        reading = self.reading
+        if reading is None:
+            return Books()
+        counts = {str(name): number for name, number in self.outcomes.items()}
+        done = sum(counts.get(outcome.value, 0) for outcome in Outcome)
+        return Books(
+            copies=reading.copies,
+            items=reading.items,
+            others=reading.others,
+            nameless=reading.nameless,
+            bytes_read=reading.bytes_read,
+            bytes_copies=reading.bytes_copies,
+            bytes_quarantined=reading.bytes_quarantined,
+            bytes_framing=reading.bytes_framing,
+            lost=0 if self.declined else lost(expected=self.expected, items=reading.items),
+            **(counts | {"pending": reading.items - done}),
+        )
+
+    def settled(self, sealer: Sealer) -> UnitResult:
+        """The result of a unit all of whose items have an outcome."""
+        return UnitResult(
+            user=self.user,
+            state=UnitState.SETTLED,
+            books=self.books(),
+            kept=tuple(self.kept),
+            account=None if self.declined else self._account(sealer, self.lines),
+        )
+
+    def not_yet(
+        self, why: Cause, *, state: UnitState, not_before: int, sealer: Sealer
+    ) -> UnitResult:
+        """The result of a unit that has to be tried again, or has failed."""
+        return UnitResult(
+            user=self.user,
+            state=state,
+            books=self.books(),
+            cause=why,
+            not_before=not_before,
+            kept=tuple(self.kept),
+            account=None if self.declined or not self.lines else self._account(sealer, self.lines),
+        )
+
+    def _account(self, sealer: Sealer, lines: Iterable[Line]) -> bytes:
+        return sealer.seal(encode(list(lines)), account_context(self.run, self.user, self.phase))

@@ -1,0 +1,129 @@
+"""What a worker process works with: ledger, sealer, clock, and a run's opened sources and targets.
+
+One per process. The clock and everything else of the world is injected, so that a simulation can
+stand in for it.
+"""
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+
+import msgspec
+from sqlalchemy import Connection, select
+
+from orchestrator import catalogue
+from orchestrator.ledger.database import Ledger
+from orchestrator.ledger.schema import run
+from orchestrator.plan import Plan
+from orchestrator.plan_document import plan_from_document
+from orchestrator.ports import Capabilities, Category, Source, Surroundings, Target
+from orchestrator.sealing import Sealer
+
+KEPT_RUNS = 4
+"""So many runs' connections stay open in one process."""
+
+
+@dataclass(slots=True)
+class Site:
+    """One run as a worker sees it: its plan, its sources and targets, opened when first used."""
+
+    run: str
+    plan: Plan
+    surroundings: Surroundings
+    capabilities: dict[str, Capabilities]
+    _sources: dict[str, Source] = field(default_factory=dict[str, Source])
+    _targets: dict[str, Target] = field(default_factory=dict[str, Target])
+
+    def source(self, name: str) -> Source:
+        """The source of that name."""
+        if name not in self._sources:
+            self._sources[name] = self.plan.sources[name].options.open(self.surroundings)
+        return self._sources[name]
+
+    def target(self, name: str) -> Target:
+        """The target of that name."""
+        if name not in self._targets:
+            self._targets[name] = self.plan.targets[name].options.open(self.surroundings)
+        return self._targets[name]
+
+    def category(self, phase: int) -> Category:
+        """The category of that phase, with the plan's options."""
+        return (
+            self.plan.phases[phase].options
+            or catalogue.category_kind(self.plan.phases[phase].restore)()
+        )
+
+    def close(self) -> None:
+        """Let go of everything that is open."""
+        for opened in (*self._sources.values(), *self._targets.values()):
+            opened.close()
+        self._sources.clear()
+        self._targets.clear()
+
+
+@dataclass(slots=True)
+class Workplace:
+    """Everything a job needs, once per process."""
+
+    ledger: Ledger
+    sealer: Sealer
+    clock: Callable[[], datetime]
+    secret: Callable[[str], str]
+    name: str
+    lease_ms: int = 60_000
+    workers: int = 1
+    """Worker processes that share a target's limits."""
+    monotonic: Callable[[], float] = lambda: 0.0
+    sleep: Callable[[float], None] = lambda _: None
+    _sites: dict[str, Site] = field(default_factory=dict[str, Site])
+
+    def site(self, run_id: str) -> Site:
+        """The run's plan with what it names, opened; the least recent of others is closed."""
+        site = self._sites.pop(run_id, None)
+        if site is None:
+            with self.ledger.read() as connection:
+                site = self._open(connection, run_id)
+        if site.capabilities or not self._sites:
+            self._sites[run_id] = site
+        while len(self._sites) > KEPT_RUNS:
+            self._sites.pop(next(iter(self._sites))).close()
+        return site
+
+    def forget(self, run_id: str) -> None:
+        """Open a run's sources and targets anew the next time: after trouble with one of them."""
+        site = self._sites.pop(run_id, None)
+        if site is not None:
+            site.close()
+
+    def close(self) -> None:
+        """Let go of everything."""
+        for site in self._sites.values():
+            site.close()
+        self._sites.clear()
+        self.ledger.close()
+
+    def _open(self, connection: Connection, run_id: str) -> Site:
+        row = connection.execute(
+            select(run.c.plan, run.c.folder, run.c.inventory).where(run.c.id == run_id)
+        ).one()
+        inventory = msgspec.json.decode(row.inventory) if row.inventory else {}
+        return Site(
+            run=run_id,
+            plan=plan_from_document(msgspec.json.decode(row.plan)),
+            surroundings=Surroundings(
+                folder=Path(row.folder),
+                secret=self.secret,
+                clock=self.clock,
+                categories=frozenset(catalogue.categories()),
+            ),
+            capabilities=msgspec.convert(
+                inventory.get("capabilities", {}), dict[str, Capabilities]
+            ),
+        )
+
+
+def place_of(target: Target, category: str) -> bytes:
+    """What the journal calls a target's category: the same for every run into the same system."""
+    return hashlib.sha256(f"{target.identity()}\n{category}".encode()).digest()[:16]
