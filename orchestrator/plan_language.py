@@ -216,5 +216,5 @@ class PlanText:
     """Groups of users, admitted one after the other. Default: everyone at once."""
     defaults: DefaultsText | None = None
     """What holds for every phase that does not say otherwise."""
-    approvals: Annotated[int, Field(ge=1, le=9)] = 1
+    approvals: Annotated[int, Field(ge=0, le=9)] = 1
     """So many people, none of them the author, have to approve the plan before it writes."""
