@@ -209,10 +209,10 @@ def engine_running(home: Path) -> bool:
     try:
         with _lock_file(home).open("rb") as file:
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except FileNotFoundError:
-        return False
     except BlockingIOError:
         return True
+    except OSError:  # no home, or none that we may look into
+        return False
     return False
 
 
@@ -222,7 +222,7 @@ def engine_status(home: Path) -> EngineStatus | None:
         return None
     try:
         return msgspec.json.decode(_status_file(home).read_bytes(), type=EngineStatus)
-    except (FileNotFoundError, msgspec.DecodeError):
+    except (OSError, msgspec.DecodeError):
         return None
 
 

