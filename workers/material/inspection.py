@@ -45,6 +45,13 @@ class Inspection:
         """Something an operator should know. No user ids, no content."""
         self._notes.append(sentence)
 
+    def strays(self) -> tuple[int, int]:
+        """How many stray files there were so far, and their bytes."""
+        return (
+            sum(files for files, _ in self._unowned.values()),
+            sum(size for _, size in self._unowned.values()),
+        )
+
     def inventory(self) -> Inventory:
         """All of it."""
         total = sha256(self._sum.to_bytes(32, "big") + self._pieces.to_bytes(8, "big"))

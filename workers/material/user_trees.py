@@ -1,7 +1,7 @@
 """Folders of users with folders of categories in them: `<root>/<escaped user>/<category>/…`."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from msgspec import Struct
 
@@ -23,15 +23,22 @@ class UserTree:
     """What lies below a tree's root, by user and category.
 
     `inside`: the folder within a user's folder where the categories begin, where there is one.
-    `categories`: the names that are categories; empty: all are.
+    `categories`: the names that are categories; empty: all are. `lost` tells of folders that are
+    known to have been there, though they are gone.
     """
 
     def __init__(
-        self, tree: Tree, *, categories: frozenset[str], inside: bytes | None = None
+        self,
+        tree: Tree,
+        *,
+        categories: frozenset[str],
+        inside: bytes | None = None,
+        lost: Callable[[bytes], bool] = lambda _: False,
     ) -> None:
         self.tree = tree
         self._inside = () if inside is None else (inside,)
         self._categories = frozenset(name.encode() for name in categories)
+        self._lost = lost
         self._folds: bool | None = None
         self._spellings: frozenset[bytes] = frozenset()
 
@@ -45,11 +52,15 @@ class UserTree:
 
     def whose(self, part: bytes) -> UserId | Nobody:
         """Whose folder that is."""
-        return owner_of(self.tree.root, part, self._present)
+        return owner_of(self.tree.root, part, self._known)
 
     def part(self, owner: UserId) -> bytes | None:
-        """The name of this user's folder; None where there is none."""
-        return part_of(owner, self._present)
+        """The name of this user's folder; None where there is none and none was lost."""
+        return part_of(owner, self._known)
+
+    def is_category(self, name: bytes) -> bool:
+        """Whether a folder of that name is a category's."""
+        return not self._categories or name in self._categories
 
     def holds_anything(self, part: bytes) -> bool:
         """Whether any category of this user's folder holds a file."""
@@ -114,7 +125,7 @@ class UserTree:
     def _survey_category(
         self, inspection: Inspection, part: bytes, category: bytes
     ) -> Iterator[Owned]:
-        if self._categories and category not in self._categories:
+        if not self.is_category(category):
             self._stray_folder(inspection, "no such category", part, *self._inside, category)
             return
         for entry in self.tree.walk(part, *self._inside, category):
@@ -135,9 +146,11 @@ class UserTree:
         return [
             found.name
             for found in level
-            if found.is_dir(follow_symlinks=False)
-            and (not self._categories or found.name in self._categories)
+            if found.is_dir(follow_symlinks=False) and self.is_category(found.name)
         ]
+
+    def _known(self, part: bytes) -> bool:
+        return self._present(part) or self._lost(part)
 
     def _present(self, part: bytes) -> bool:
         """Whether there is a folder of exactly this name.
