@@ -65,7 +65,8 @@ class PlanReader:
         draft.incident = self._section(IncidentText, child(root, "incident"), "incident")
         draft.users = self._section(UsersText, self._users(root), "users") or draft.users
         draft.census = self._plain(root, "census")
-        draft.approvals = self._plain(root, "approvals") or 1
+        approvals = self._plain(root, "approvals")
+        draft.approvals = 1 if approvals is None else approvals
         draft.sources = self._kinds(root, "sources", self.catalogue.sources)
         draft.targets = self._kinds(root, "targets", self.catalogue.targets)
         draft.waves = self._waves(child(root, "waves"))
