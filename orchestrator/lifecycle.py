@@ -57,31 +57,40 @@ State = RunState | CellState | BatchState | UnitState
 
 _run, _cell, _batch, _unit = RunState, CellState, BatchState, UnitState
 
-MOVES: dict[State, frozenset[State]] = {
-    _run.SUBMITTED: frozenset({_run.INSPECTING, _run.CANCELLED}),
-    _run.INSPECTING: frozenset({_run.AWAITING_APPROVAL, _run.REFUSED, _run.CANCELLED}),
-    _run.AWAITING_APPROVAL: frozenset({_run.RUNNING, _run.REFUSED, _run.CANCELLED}),
-    _run.RUNNING: frozenset({_run.PAUSED, _run.FINISHED, _run.CANCELLED}),
-    _run.PAUSED: frozenset({_run.RUNNING, _run.CANCELLED}),
-    _run.FINISHED: frozenset({_run.RUNNING}),  # retry
-    _run.REFUSED: frozenset(),
-    _run.CANCELLED: frozenset(),
-    _cell.CLOSED: frozenset({_cell.OPEN}),
-    _cell.OPEN: frozenset({_cell.HELD, _cell.SETTLED}),
-    _cell.HELD: frozenset({_cell.OPEN, _cell.SETTLED}),
-    _cell.SETTLED: frozenset({_cell.OPEN}),  # retry
-    _batch.WAITING: frozenset({_batch.READY, _batch.CANCELLED}),
-    _batch.READY: frozenset({_batch.DISPATCHED, _batch.SPLIT, _batch.CANCELLED}),
-    _batch.DISPATCHED: frozenset({_batch.RUNNING, _batch.READY, _batch.CANCELLED}),
-    _batch.RUNNING: frozenset({_batch.DONE, _batch.READY, _batch.SPLIT, _batch.CANCELLED}),
-    _batch.DONE: frozenset(),
-    _batch.SPLIT: frozenset(),
-    _batch.CANCELLED: frozenset(),
-    _unit.WAITING: frozenset({_unit.SETTLED, _unit.FAILED, _unit.HELD, _unit.CANCELLED}),
-    _unit.HELD: frozenset({_unit.WAITING, _unit.CANCELLED}),
-    _unit.FAILED: frozenset({_unit.WAITING, _unit.CANCELLED}),  # retry
-    _unit.SETTLED: frozenset({_unit.WAITING}),  # retry, after its quarantine was released
-    _unit.CANCELLED: frozenset(),
+# One table a kind of state: states are strings, and "running" of a run equals that of a batch.
+MOVES: dict[type[State], dict[State, frozenset[State]]] = {
+    RunState: {
+        _run.SUBMITTED: frozenset({_run.INSPECTING, _run.CANCELLED}),
+        _run.INSPECTING: frozenset({_run.AWAITING_APPROVAL, _run.REFUSED, _run.CANCELLED}),
+        _run.AWAITING_APPROVAL: frozenset({_run.RUNNING, _run.REFUSED, _run.CANCELLED}),
+        _run.RUNNING: frozenset({_run.PAUSED, _run.FINISHED, _run.CANCELLED}),
+        _run.PAUSED: frozenset({_run.RUNNING, _run.CANCELLED}),
+        _run.FINISHED: frozenset({_run.RUNNING}),  # retry
+        _run.REFUSED: frozenset(),
+        _run.CANCELLED: frozenset(),
+    },
+    CellState: {
+        _cell.CLOSED: frozenset({_cell.OPEN}),
+        _cell.OPEN: frozenset({_cell.HELD, _cell.SETTLED}),
+        _cell.HELD: frozenset({_cell.OPEN, _cell.SETTLED}),
+        _cell.SETTLED: frozenset({_cell.OPEN}),  # retry
+    },
+    BatchState: {
+        _batch.WAITING: frozenset({_batch.READY, _batch.CANCELLED}),
+        _batch.READY: frozenset({_batch.DISPATCHED, _batch.SPLIT, _batch.CANCELLED}),
+        _batch.DISPATCHED: frozenset({_batch.RUNNING, _batch.READY, _batch.CANCELLED}),
+        _batch.RUNNING: frozenset({_batch.DONE, _batch.READY, _batch.CANCELLED}),
+        _batch.DONE: frozenset(),
+        _batch.SPLIT: frozenset(),
+        _batch.CANCELLED: frozenset(),
+    },
+    UnitState: {
+        _unit.WAITING: frozenset({_unit.SETTLED, _unit.FAILED, _unit.HELD, _unit.CANCELLED}),
+        _unit.HELD: frozenset({_unit.WAITING, _unit.CANCELLED}),
+        _unit.FAILED: frozenset({_unit.WAITING, _unit.CANCELLED}),  # retry
+        _unit.SETTLED: frozenset({_unit.WAITING}),  # retry, after its quarantine was released
+        _unit.CANCELLED: frozenset(),
+    },
 }
 
 TERMINAL_RUNS = frozenset({_run.FINISHED, _run.REFUSED, _run.CANCELLED})
@@ -90,7 +99,7 @@ TERMINAL_UNITS = frozenset({_unit.SETTLED, _unit.FAILED, _unit.CANCELLED})
 
 def moved(old: State, new: State) -> State:
     """`new`, where the move exists; raises `Refused` where it does not."""
-    if new not in MOVES[old]:
+    if new not in MOVES[type(old)][old]:
         raise Refused(
             f"a {type(old).__name__.removesuffix('State').lower()} cannot go from {old} to {new}"
         )

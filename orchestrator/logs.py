@@ -11,7 +11,6 @@ content. Lines of libraries keep their text only where it is a literal of the li
 """
 
 import hashlib
-import hmac
 import json
 import logging
 import re
@@ -31,11 +30,6 @@ from orchestrator.settings import Settings
 
 Event = MutableMapping[str, Any]
 Shape = Callable[[object], bool]
-
-
-def user_ref(key: bytes, user_id: str) -> str:
-    """How logs and pages name a user: the same for the same key, telling nothing without it."""
-    return "u_" + hmac.new(key, user_id.encode(), hashlib.sha256).hexdigest()[:10]
 
 
 # What may pass ---------------------------------------------------------------------------------

@@ -116,6 +116,8 @@ def matching(run_id: str, query: Query, sealer: Sealer) -> Select[Any, Any]:
 def _is_user(name: str, sealer: Sealer) -> ColumnElement[bool]:
     if name.startswith("#") and name[1:].isdecimal():
         return run_user.c.number == int(name[1:])
+    if (hashes := sealer.hashes_of(name)) is not None:
+        return run_user.c.user_hash.between(*hashes)
     return run_user.c.user_hash == sealer.user_hash(name)
 
 

@@ -12,6 +12,7 @@ import binascii
 import hashlib
 import hmac
 import os
+import re
 import stat
 import zlib
 from collections.abc import Callable
@@ -23,7 +24,6 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from orchestrator.errors import Refused, Unavailable
-from orchestrator.logs import user_ref
 from orchestrator.settings import Settings
 
 KEY_BYTES = 32
@@ -44,7 +44,6 @@ class Sealer:
             raise Refused(f"a master key has {KEY_BYTES} bytes, this one has {len(key)}")
         self._aead = AESGCM(_derived(key, b"seal"))
         self._hash_key = _derived(key, b"user-hash")
-        self._ref_key = _derived(key, b"user-ref")
         self._nonce = nonce
         self.check = _derived(key, b"check")[:8]
         """Tells keys apart without telling the key: kept in the ledger, compared at start."""
@@ -84,8 +83,25 @@ class Sealer:
         return hmac.digest(self._hash_key, user_id.encode(), hashlib.sha256)[:16]
 
     def user_ref(self, user_id: str) -> str:
-        """How logs, lists and pages name the user: `u_` and ten hexadecimal digits."""
-        return user_ref(self._ref_key, user_id)
+        """How logs, lists and pages name the user: `u_` and the first digits of the hash."""
+        return reference(self.user_hash(user_id))
+
+    def hashes_of(self, ref: str) -> tuple[bytes, bytes] | None:
+        """The least and the greatest hash that a reference stands for; None where it is none."""
+        digits = ref.removeprefix("u_")
+        if not _REF.fullmatch(ref):
+            return None
+        return bytes.fromhex(digits + "0" * (32 - len(digits))), bytes.fromhex(
+            digits + "f" * (32 - len(digits))
+        )
+
+
+def reference(user_hash: bytes) -> str:
+    """How a user is named where nobody needs to know who it is."""
+    return f"u_{user_hash.hex()[:10]}"
+
+
+_REF = re.compile(r"u_[0-9a-f]{10,32}")
 
 
 def _derived(key: bytes, purpose: bytes) -> bytes:

@@ -287,6 +287,10 @@ def unescape(value: bytes) -> bytes:
     r"""Text as it is meant: `\n` and `\N` are line feeds, any other escaped byte is itself."""
     if b"\\" not in value:
         return value
+    if b"\\\\" not in value:  # the usual case, without a call for each escape
+        plain = value.replace(b"\\,", b",").replace(b"\\;", b";").replace(b"\\n", b"\n")
+        if b"\\" not in plain:
+            return plain
     return _ESCAPED.sub(lambda match: b"\n" if match[1] in b"nN" else match[1], value)
 
 

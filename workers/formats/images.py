@@ -63,6 +63,9 @@ def examine(data: bytes, limits: Limits = DEFAULT) -> Picture:
         raise _no_picture(data)
     try:
         layout = _lay_out(data, kind, limits)
+        end = layout.end
+        if kind is ImageKind.JPEG and end < len(data):
+            end = jpeg_trailers.end_of_photo(data, end)
     except IndexError:  # a header field would lie beyond the last byte
         raise ItemRejected(Reason.CUT, "header is cut") from None
     _refuse_huge(layout, limits)
@@ -70,12 +73,10 @@ def examine(data: bytes, limits: Limits = DEFAULT) -> Picture:
         at = zeroed_extent(data, extent)
         if at >= 0:
             raise ItemRejected(Reason.ZEROED, f"zeros at {at}")
-    end = layout.end
     if not layout.decoded:
-        content = layout.stream or (data if end == len(data) else data[:end])
+        whole = layout.end == len(data)
+        content = layout.stream or (data if whole else data[: layout.end])
         decode(layout.kind, content, memory=layout.memory, work=layout.work)
-    if layout.kind is ImageKind.JPEG and end < len(data):
-        end = jpeg_trailers.end_of_photo(data, end)
     return Picture(
         kind=layout.kind,
         width=layout.width,

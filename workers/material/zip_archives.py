@@ -135,7 +135,9 @@ class ZipArchive:
         _, disk, _, _, count, size, offset, _ = _END_FIELDS.unpack_from(tail, at)
         end = tail_start + at
         locator = self._file.at(end - 20, 20)
-        if locator[:4] == _LOCATOR_64 and _IN_ZIP64 in {offset, size} | ({_IN_ZIP64} if count == 65_535 else set()):
+        if locator[:4] == _LOCATOR_64 and _IN_ZIP64 in {offset, size} | (
+            {_IN_ZIP64} if count == 65_535 else set()
+        ):
             end_64 = self._file.at(int.from_bytes(locator[8:16], "little"), 56)
             if end_64[:4] != _END_64:
                 raise _NoDirectory("the archive's directory is damaged")
@@ -263,9 +265,25 @@ def _before_damage(member: Member, packed: bytes) -> bytes:
 
 def _central(data: bytes, at: int, shift: int) -> tuple[Member, int]:
     """The member that a directory entry describes (§ 4.3.12), and where the next entry begins."""
-    (_, _, _, flags, method, time, date, crc, packed, size, names, extras, comment, _, _, external, place) = (
-        _CENTRAL_FIELDS.unpack_from(data, at)
-    )
+    (
+        _,
+        _,
+        _,
+        flags,
+        method,
+        time,
+        date,
+        crc,
+        packed,
+        size,
+        names,
+        extras,
+        comment,
+        _,
+        _,
+        external,
+        place,
+    ) = _CENTRAL_FIELDS.unpack_from(data, at)
     start = at + _CENTRAL_FIELDS.size
     extra = _extra(data[start + names : start + names + extras])
     wide = extra.get(_ZIP64_FIELDS, b"")

@@ -16,7 +16,6 @@ from orchestrator.logs import (
     get_logger,
     keep_allowed,
     render_console,
-    user_ref,
 )
 from orchestrator.settings import Settings
 
@@ -203,11 +202,6 @@ def test_whatever_is_logged_its_values_have_an_allowed_shape(event):
             assert value.isascii()
             assert "@" not in value
             assert value.isprintable()
-
-
-def test_user_references_are_short_and_keyed():
-    assert user_ref(b"k", "ann") == user_ref(b"k", "ann") != user_ref(b"l", "ann")
-    assert len(user_ref(b"k", "ann")) == 12
 
 
 def test_an_error_is_explained_with_its_hint_and_without_control_characters():

@@ -1,0 +1,618 @@
+"""What operators and support see: runs, phases, one user, failures, losses. Reads only.
+
+Every number is a sum of counters or a row of the ledger; nothing is counted by walking units.
+"""
+
+import json
+from collections.abc import Iterator, Sequence
+from datetime import datetime
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+from sqlalchemy import Connection, Row, and_, func, or_, select
+
+from orchestrator.books import FIELDS, Books
+from orchestrator.errors import NotFound
+from orchestrator.ledger.database import Ledger
+from orchestrator.ledger.flow import moment
+from orchestrator.ledger.schema import (
+    account,
+    approval,
+    batch,
+    cause,
+    cell,
+    counter,
+    exception,
+    quarantine,
+    run,
+    run_user,
+    speed,
+    unit,
+)
+from orchestrator.lifecycle import BatchState, CellState, RunState, UnitState
+from orchestrator.plan import Plan
+from orchestrator.plan_document import plan_from_document
+from orchestrator.query import Query, matching
+from orchestrator.reasons import Reason
+from orchestrator.sealing import Sealer
+
+DOCUMENT_VERSION = 1
+"""Of the JSON documents of `report` and `user`; it changes when a field changes its meaning."""
+
+_NUMBERS = ("settled", "failed", "held", "cancelled", *FIELDS)
+
+
+class RunRow(Struct, frozen=True, kw_only=True):
+    """One line of the list of runs."""
+
+    id: str
+    name: str
+    purpose: str
+    state: RunState
+    author: str
+    users: int | None
+    created: datetime
+    finished: datetime | None
+    why: str | None
+
+
+class PhaseProgress(Struct, frozen=True, kw_only=True):
+    """One phase, or one phase in one wave, summed up."""
+
+    category: str
+    wave: str | None
+    state: CellState
+    units: int
+    settled: int
+    failed: int
+    held: int
+    cancelled: int
+    books: Books
+    why: str = ""
+
+    @property
+    def waiting(self) -> int:
+        """Units that have not ended."""
+        return self.units - self.settled - self.failed - self.cancelled
+
+
+class CauseRow(Struct, frozen=True, kw_only=True):
+    """Units that fail or wait for one cause."""
+
+    fingerprint: str
+    category: str
+    code: str
+    sentence: str
+    state: UnitState
+    transient: bool
+    units: int
+
+
+class Status(Struct, frozen=True, kw_only=True):
+    """A run as it stands."""
+
+    run: RunRow
+    digest: str | None
+    approvals: tuple[str, ...]
+    approvals_needed: int
+    phases: tuple[PhaseProgress, ...]
+    cells: tuple[PhaseProgress, ...]
+    causes: tuple[CauseRow, ...]
+    books: Books
+    workers: int
+    """Batches being worked on at this moment."""
+    items_per_second: float | None
+    seconds_left: tuple[float, float] | None
+    """The least and most that the rest will take, from the speed so far; None without evidence."""
+    stalled: str
+    """Why nothing moves, where nothing moves."""
+    warnings: tuple[str, ...]
+    accepted_by: str | None
+
+    @property
+    def losses(self) -> int:
+        """Items that are lost or quarantined."""
+        return self.books.lost + self.books.quarantined + self.books.nameless
+
+
+class UnitAnswer(Struct, frozen=True, kw_only=True):
+    """What became of one category of one user."""
+
+    category: str
+    state: UnitState
+    attempts: int
+    expected: int | None
+    books: Books
+    cause: str
+    settled: datetime | None
+    items: tuple[dict[str, Any], ...]
+    quarantined: tuple[dict[str, Any], ...]
+
+
+class UserAnswer(Struct, frozen=True, kw_only=True):
+    """Everything about one user in one run: the answer to "what happened to my photos?"."""
+
+    version: int
+    run: str
+    number: int
+    wave: str
+    declined: bool
+    ambiguous: bool
+    categories: tuple[UnitAnswer, ...]
+
+
+class Progress:
+    """Asks the ledger, in one consistent look a question."""
+
+    def __init__(self, ledger: Ledger, sealer: Sealer) -> None:
+        self._ledger = ledger
+        self._sealer = sealer
+
+    def runs(self, *, limit: int = 50) -> list[RunRow]:
+        """The newest runs first."""
+        with self._ledger.read() as connection:
+            rows = connection.execute(
+                select(run).order_by(run.c.created_at.desc(), run.c.id).limit(limit)
+            )
+            return [_run_row(row) for row in rows]
+
+    def plan(self, run_id: str) -> Plan:
+        """The plan of a run."""
+        with self._ledger.read() as connection:
+            return _plan(_row(connection, run_id))
+
+    def state(self, run_id: str) -> RunState:
+        """What a run is doing."""
+        with self._ledger.read() as connection:
+            return RunState(_row(connection, run_id).state)
+
+    def status(self, run_id: str) -> Status:
+        """The run as it stands now."""
+        with self._ledger.read() as connection:
+            row = _row(connection, run_id)
+            plan = _plan(row)
+            now = self._ledger.clock(connection)
+            cells = _cells(connection, run_id, plan)
+            phases = [
+                _summed(phase.restore, [c for c in cells if c.category == phase.restore])
+                for phase in plan.phases
+            ]
+            books = sum((phase.books for phase in phases), Books())
+            rate, left = _speed(connection, run_id, phases, now)
+            workers = _working(connection, run_id)
+            inventory = json.loads(row.inventory) if row.inventory else {}
+            return Status(
+                run=_run_row(row),
+                digest=row.digest,
+                approvals=tuple(
+                    connection.execute(
+                        select(approval.c.name)
+                        .where(approval.c.run == run_id, approval.c.digest == row.digest)
+                        .order_by(approval.c.at)
+                    ).scalars()
+                ),
+                approvals_needed=plan.approvals,
+                phases=tuple(phases),
+                cells=tuple(cells),
+                causes=tuple(_causes(connection, run_id, plan)),
+                books=books,
+                workers=workers,
+                items_per_second=rate,
+                seconds_left=left,
+                stalled=_stall(row, cells, workers, now),
+                warnings=tuple(inventory.get("warnings", ())),
+                accepted_by=row.accepted_by,
+            )
+
+    def causes(self, run_id: str) -> list[CauseRow]:
+        """Why units fail or wait, the commonest first."""
+        with self._ledger.read() as connection:
+            return _causes(connection, run_id, _plan(_row(connection, run_id)))
+
+    def inventory(self, run_id: str) -> dict[str, Any]:
+        """What inspection found: sources, capabilities, warnings."""
+        with self._ledger.read() as connection:
+            text = _row(connection, run_id).inventory
+        return json.loads(text) if text else {}
+
+    def units(
+        self, run_id: str, query: Query, *, after: tuple[int, int] = (-1, -1), limit: int = 50
+    ) -> list[dict[str, Any]]:
+        """Units that match, by user and phase, after a given one: a page at a time."""
+        with self._ledger.read() as connection:
+            plan = _plan(_row(connection, run_id))
+            found = matching(run_id, query, self._sealer).subquery()
+            rows = connection.execute(
+                select(unit, run_user.c.wave, run_user.c.sealed_id, exception.c.cause)
+                .join_from(
+                    found,
+                    unit,
+                    and_(
+                        unit.c.run == run_id,
+                        unit.c.user == found.c.user,
+                        unit.c.phase == found.c.phase,
+                    ),
+                )
+                .join(run_user, and_(run_user.c.run == run_id, run_user.c.number == unit.c.user))
+                .outerjoin(
+                    exception,
+                    and_(
+                        exception.c.run == run_id,
+                        exception.c.user == unit.c.user,
+                        exception.c.phase == unit.c.phase,
+                    ),
+                )
+                .where(
+                    or_(
+                        unit.c.user > after[0],
+                        and_(unit.c.user == after[0], unit.c.phase > after[1]),
+                    )
+                )
+                .order_by(unit.c.user, unit.c.phase)
+                .limit(limit)
+            ).mappings()
+            return [self._unit_row(row, plan, run_id) for row in rows]
+
+    def losses(self, run_id: str) -> Iterator[dict[str, Any]]:
+        """Units of which something is lost or quarantined, by user."""
+        with self._ledger.read() as connection:
+            plan = _plan(_row(connection, run_id))
+            rows = connection.execute(
+                select(unit, run_user.c.wave, run_user.c.sealed_id)
+                .join_from(
+                    unit,
+                    run_user,
+                    and_(run_user.c.run == unit.c.run, run_user.c.number == unit.c.user),
+                )
+                .where(
+                    unit.c.run == run_id,
+                    or_(unit.c.lost > 0, unit.c.quarantined > 0, unit.c.nameless > 0),
+                )
+                .order_by(unit.c.user, unit.c.phase)
+            ).mappings()
+            for row in rows:
+                yield self._unit_row(row, plan, run_id)
+
+    def user(self, run_id: str, name: str) -> UserAnswer:
+        """One user, named by id, reference or number. Raises `NotFound`."""
+        with self._ledger.read() as connection:
+            plan = _plan(_row(connection, run_id))
+            number = self.number(connection, run_id, name)
+            who = connection.execute(
+                select(run_user).where(run_user.c.run == run_id, run_user.c.number == number)
+            ).one()
+            return UserAnswer(
+                version=DOCUMENT_VERSION,
+                run=run_id,
+                number=number,
+                wave=plan.waves[who.wave].name,
+                declined=_is_declined(connection, run_id, who.user_hash),
+                ambiguous=who.ambiguous,
+                categories=tuple(
+                    self._answer(connection, run_id, number, phase, category.restore)
+                    for phase, category in enumerate(plan.phases)
+                ),
+            )
+
+    def number(self, connection: Connection, run_id: str, name: str) -> int:
+        """The number of a user within a run."""
+        found = select(run_user.c.number).where(run_user.c.run == run_id)
+        if name.startswith("#") and name[1:].isdecimal():
+            found = found.where(run_user.c.number == int(name[1:]))
+        elif (hashes := self._sealer.hashes_of(name)) is not None:
+            found = found.where(run_user.c.user_hash.between(*hashes))
+        else:
+            found = found.where(run_user.c.user_hash == self._sealer.user_hash(name))
+        numbers = list(connection.execute(found.limit(2)).scalars())
+        if len(numbers) != 1:
+            raise NotFound(
+                "no such user in this run", hint="name a user by id, by u_… or by #number"
+            )
+        return numbers[0]
+
+    def quarantine(
+        self, run_id: str, *, user: int | None = None, after: int = 0, limit: int | None = None
+    ) -> Iterator[dict[str, Any]]:
+        """Quarantined copies with their evidence, in the order of their numbers."""
+        with self._ledger.read() as connection:
+            plan = _plan(_row(connection, run_id))
+            rows = (
+                select(quarantine, run_user.c.sealed_id)
+                .join(
+                    run_user,
+                    and_(
+                        run_user.c.run == quarantine.c.run, run_user.c.number == quarantine.c.user
+                    ),
+                )
+                .where(quarantine.c.run == run_id, quarantine.c.id > after)
+                .order_by(quarantine.c.id)
+                .limit(limit)
+            )
+            if user is not None:
+                rows = rows.where(quarantine.c.user == user)
+            for row in connection.execute(rows):
+                yield self._quarantined(row, plan, run_id)
+
+    def _quarantined(self, row: Row[Any], plan: Plan, run_id: str) -> dict[str, Any]:
+        context = f"quarantine:{run_id}:{row.user}:{row.phase}".encode()
+        evidence = msgspec.msgpack.decode(self._sealer.open(row.sealed, context))
+        reason = Reason(row.reason)
+        return {
+            "number": row.id,
+            "user": self._user_id(row.sealed_id, run_id),
+            "user_number": row.user,
+            "category": plan.phases[row.phase].restore,
+            "source": row.source,
+            "reason": str(reason),
+            "means": reason.for_operator,
+            "detail": evidence["detail"],
+            "file": evidence["file"],
+            "spans": [
+                {"file": file, "offset": offset, "length": length}
+                for file, offset, length in evidence["spans"]
+            ],
+            "ident": evidence["ident"],
+            "repairs_tried": list(evidence["repairs"]),
+            "sha256": row.sha256,
+            "length": row.length,
+            "released": row.released_at is not None,
+            "data": evidence["data"],
+        }
+
+    def _answer(
+        self, connection: Connection, run_id: str, number: int, phase: int, category: str
+    ) -> UnitAnswer:
+        at = (unit.c.run == run_id, unit.c.user == number, unit.c.phase == phase)
+        row = connection.execute(select(unit).where(*at)).mappings().one()
+        sealed = connection.execute(
+            select(account.c.sealed).where(
+                account.c.run == run_id, account.c.user == number, account.c.phase == phase
+            )
+        ).scalar_one_or_none()
+        lines: list[Any] = []
+        if sealed is not None:
+            context = f"account:{run_id}:{number}:{phase}".encode()
+            lines = msgspec.msgpack.decode(self._sealer.open(sealed, context))
+        why = connection.execute(
+            select(cause.c.sentence)
+            .join(
+                exception,
+                and_(exception.c.run == cause.c.run, exception.c.cause == cause.c.fingerprint),
+            )
+            .where(
+                exception.c.run == run_id, exception.c.user == number, exception.c.phase == phase
+            )
+        ).scalar_one_or_none()
+        kept = connection.execute(
+            select(quarantine.c.reason, quarantine.c.source, func.count().label("copies"))
+            .where(
+                quarantine.c.run == run_id,
+                quarantine.c.user == number,
+                quarantine.c.phase == phase,
+            )
+            .group_by(quarantine.c.reason, quarantine.c.source)
+            .order_by(quarantine.c.reason, quarantine.c.source)
+        )
+        return UnitAnswer(
+            category=category,
+            state=UnitState(row["state"]),
+            attempts=row["attempts"],
+            expected=row["expected"],
+            books=_books(row),
+            cause=why or "",
+            settled=None if row["settled_at"] is None else moment(row["settled_at"]),
+            items=tuple(dict(zip(_LINE, line, strict=True)) for line in lines),
+            quarantined=tuple(
+                {
+                    "reason": entry.reason,
+                    "source": entry.source,
+                    "copies": entry.copies,
+                    "for_user": Reason(entry.reason).for_user,
+                }
+                for entry in kept
+            ),
+        )
+
+    def _unit_row(self, row: Any, plan: Plan, run_id: str) -> dict[str, Any]:
+        books = _books(row)
+        return {
+            "user": self._user_id(row["sealed_id"], run_id),
+            "number": row["user"],
+            "wave": plan.waves[row["wave"]].name,
+            "category": plan.phases[row["phase"]].restore,
+            "phase": row["phase"],
+            "state": row["state"],
+            "attempts": row["attempts"],
+            "expected": row["expected"],
+            "cause": row.get("cause"),
+            "books": msgspec.to_builtins(books),
+        }
+
+    def _user_id(self, sealed: bytes, run_id: str) -> str:
+        return self._sealer.open(sealed, b"user:" + run_id.encode()).decode()
+
+
+_LINE = ("ident", "outcome", "note", "source", "repairs", "degraded", "reason")
+
+
+def _row(connection: Connection, run_id: str) -> Row[Any]:
+    row = connection.execute(select(run).where(run.c.id == run_id)).one_or_none()
+    if row is None:
+        raise NotFound("there is no such run", hint="list them: reinstate runs")
+    return row
+
+
+def _run_row(row: Row[Any]) -> RunRow:
+    return RunRow(
+        id=row.id,
+        name=row.name,
+        purpose=row.purpose,
+        state=RunState(row.state),
+        author=row.author,
+        users=row.users,
+        created=moment(row.created_at),
+        finished=None if row.finished_at is None else moment(row.finished_at),
+        why=row.why,
+    )
+
+
+def _plan(row: Row[Any]) -> Plan:
+    return plan_from_document(json.loads(row.plan))
+
+
+def _books(row: Any) -> Books:
+    return Books(**{name: int(row[name] or 0) for name in FIELDS})
+
+
+def _cells(connection: Connection, run_id: str, plan: Plan) -> list[PhaseProgress]:
+    sums = {
+        (row["phase"], row["wave"]): row
+        for row in connection.execute(
+            select(
+                counter.c.phase,
+                counter.c.wave,
+                *(func.sum(counter.c[name]).label(name) for name in _NUMBERS),
+            )
+            .where(counter.c.run == run_id)
+            .group_by(counter.c.phase, counter.c.wave)
+        ).mappings()
+    }
+    nothing = dict.fromkeys(_NUMBERS, 0)
+    found: list[PhaseProgress] = []
+    for row in connection.execute(
+        select(cell).where(cell.c.run == run_id).order_by(cell.c.phase, cell.c.wave)
+    ):
+        numbers: Any = sums.get((row.phase, row.wave), nothing)
+        found.append(
+            PhaseProgress(
+                category=plan.phases[row.phase].restore,
+                wave=plan.waves[row.wave].name,
+                state=CellState(row.state),
+                units=row.units,
+                settled=int(numbers["settled"]),
+                failed=int(numbers["failed"]),
+                held=int(numbers["held"]),
+                cancelled=int(numbers["cancelled"]),
+                books=_books(numbers),
+                why=row.why or "",
+            )
+        )
+    return found
+
+
+def _summed(category: str, cells: Sequence[PhaseProgress]) -> PhaseProgress:
+    """A phase over all its waves; its state is the one that matters most."""
+    states = {at.state for at in cells}
+    state = CellState.CLOSED
+    for candidate in (CellState.HELD, CellState.OPEN, CellState.CLOSED, CellState.SETTLED):
+        if candidate in states:
+            state = candidate
+            break
+    return PhaseProgress(
+        category=category,
+        wave=None,
+        state=state,
+        units=sum(at.units for at in cells),
+        settled=sum(at.settled for at in cells),
+        failed=sum(at.failed for at in cells),
+        held=sum(at.held for at in cells),
+        cancelled=sum(at.cancelled for at in cells),
+        books=sum((at.books for at in cells), Books()),
+        why="; ".join(f"{at.wave}: {at.why}" for at in cells if at.why),
+    )
+
+
+def _causes(connection: Connection, run_id: str, plan: Plan) -> list[CauseRow]:
+    rows = connection.execute(
+        select(
+            exception.c.cause,
+            exception.c.phase,
+            exception.c.state,
+            func.count().label("units"),
+            func.min(cause.c.code).label("code"),
+            func.min(cause.c.sentence).label("sentence"),
+        )
+        .join(
+            cause, and_(cause.c.run == exception.c.run, cause.c.fingerprint == exception.c.cause)
+        )
+        .where(exception.c.run == run_id)
+        .group_by(exception.c.cause, exception.c.phase, exception.c.state)
+        .order_by(func.count().desc(), exception.c.cause, exception.c.phase)
+    )
+    return [
+        CauseRow(
+            fingerprint=row.cause,
+            category=plan.phases[row.phase].restore,
+            code=row.code,
+            sentence=row.sentence,
+            state=UnitState(row.state),
+            transient=row.state == UnitState.WAITING,
+            units=row.units,
+        )
+        for row in rows
+    ]
+
+
+def _working(connection: Connection, run_id: str) -> int:
+    return connection.execute(
+        select(func.count())
+        .select_from(batch)
+        .where(batch.c.run == run_id, batch.c.state == BatchState.RUNNING)
+    ).scalar_one()
+
+
+def _speed(
+    connection: Connection, run_id: str, phases: Sequence[PhaseProgress], now: int
+) -> tuple[float | None, tuple[float, float] | None]:
+    """Items a second of late, and how long the rest may take: by the slow and the fast stretches."""
+    rows = connection.execute(
+        select(speed).where(speed.c.run == run_id).order_by(speed.c.at.desc()).limit(31)
+    ).all()
+    if len(rows) < 2:  # noqa: PLR2004  a speed needs two points
+        return None, None
+    newest, oldest = rows[0], rows[-1]
+    seconds = (newest.at - oldest.at) / 1000
+    if seconds <= 0:
+        return None, None
+    rate = (newest.items - oldest.items) / seconds
+    units_left = sum(phase.waiting for phase in phases)
+    paces = [
+        (later.units - earlier.units) / (later.at - earlier.at) * 1000
+        for later, earlier in zip(rows, rows[1:], strict=False)
+        if later.at > earlier.at
+    ]
+    moving = sorted(pace for pace in paces if pace > 0)
+    if not moving or not units_left:
+        return rate, None
+    slow, fast = moving[len(moving) // 4], moving[(3 * len(moving)) // 4]
+    return rate, (units_left / fast, units_left / slow)
+
+
+def _stall(row: Row[Any], cells: Sequence[PhaseProgress], workers: int, now: int) -> str:
+    """Why nothing moves, for a run that should."""
+    if row.state != RunState.RUNNING:
+        return ""
+    held = [at for at in cells if at.state is CellState.HELD]
+    if held and not any(at.state is CellState.OPEN for at in cells):
+        return f"waits at the gate of {held[0].category} in wave {held[0].wave}: {held[0].why}"
+    quiet = now - (row.progressed_at or row.started_at or now)
+    if quiet > QUIET_MS and not workers:
+        return "no worker has taken anything for a while; are workers running? reinstate doctor"
+    return ""
+
+
+QUIET_MS = 60_000
+
+
+def _is_declined(connection: Connection, run_id: str, user_hash: bytes) -> bool:
+    from orchestrator.ledger.schema import decline  # noqa: PLC0415
+
+    return (
+        connection.execute(
+            select(decline.c.run).where(
+                decline.c.run == run_id, decline.c.user_hash == user_hash
+            )
+        ).first()
+        is not None
+    )
