@@ -59,6 +59,7 @@ class Rings:
     rung: list[Ring] = field(default_factory=list)
 
     def ring(self, rings: Sequence[Ring], *, expires: float) -> None:
+        assert expires > 0
         self.waiting.extend(rings)
         self.rung.extend(rings)
 
