@@ -1,0 +1,98 @@
+"""What one calendar file holds, whatever its format: components that are not looked into yet."""
+
+import re
+from collections.abc import Callable
+from typing import Final
+
+from msgspec import Struct
+
+from orchestrator.errors import ItemRejected
+from orchestrator.reasons import Reason
+from workers.formats.calendar_records import Envelope, Node, Stray, node, reading, uid_of
+from workers.formats.calendar_writing import is_utf8
+
+_CONTROL: Final = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1f]")
+_ZEROS: Final = b"\0" * 16
+_FOLD: Final = re.compile(rb"(?:\r{0,2}\n|\r)[ \t]")
+
+
+class Part(Struct, kw_only=True):
+    """One component of a file, not looked into yet."""
+
+    kind: str
+    offset: int
+    length: int
+    envelope: Envelope
+    uid: bytes
+    """A quick look at its UID, which says what belongs together."""
+    load: Callable[[], Node]
+    """Reads it. Raises `ItemRejected`."""
+    verbatim: bytes = b""
+    """Its bytes where they can be written as they are."""
+
+
+class Material(Struct, kw_only=True):
+    """Everything that one file holds; its spans cover the file exactly."""
+
+    name: str
+    data: bytes
+    parts: list[Part]
+    strays: list[Stray]
+    framing: list[tuple[int, int]]
+
+
+def icalendar_material(name: str, data: bytes) -> Material | None:
+    """The components of an iCalendar file; None where there is no trace of any."""
+    found = reading(data)
+    if not found.recognised:
+        return None
+    suspicious = _CONTROL.search(data) is not None or not is_utf8(data)
+    strays = list(found.strays)
+    parts: list[Part] = []
+    for record in found.records:
+        if record.reason is not None:
+            strays.append(Stray(record.offset, record.length, record.reason, record.detail))
+            continue
+        raw = data[record.offset : record.end]
+        parts.append(
+            Part(
+                kind=record.kind,
+                offset=record.offset,
+                length=record.length,
+                envelope=found.envelopes[record.envelope],
+                uid=uid_of(data, record),
+                load=_Loader(raw, suspicious=suspicious),
+                verbatim=raw,
+            )
+        )
+    return Material(name=name, data=data, parts=parts, strays=strays, framing=found.framing)
+
+
+class _Loader:
+    """Reads one component when it is needed."""
+
+    def __init__(self, raw: bytes, *, suspicious: bool) -> None:
+        self.raw = raw
+        self.suspicious = suspicious
+
+    def __call__(self) -> Node:
+        if self.suspicious:
+            check_text(self.raw)
+        found = node(self.raw)
+        if found is None:
+            raise ItemRejected(Reason.STRUCTURE, "BEGIN and END do not match")
+        return found
+
+
+def check_text(raw: bytes) -> None:
+    """Refuse what is not UTF-8 or holds control characters; folds may cut characters in two.
+
+    Raises:
+        ItemRejected: `ZEROED`, `CONTROL_CHARACTER` or `ENCODING`.
+    """
+    if _CONTROL.search(raw) is not None:
+        if _ZEROS in raw:
+            raise ItemRejected(Reason.ZEROED, "a run of zeros")
+        raise ItemRejected(Reason.CONTROL_CHARACTER, "a control character")
+    if not is_utf8(raw) and not is_utf8(_FOLD.sub(b"", raw)):
+        raise ItemRejected(Reason.ENCODING, "not UTF-8")
