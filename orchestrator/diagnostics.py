@@ -16,21 +16,19 @@ from orchestrator.yaml_values import decode, read_yaml, split_lines
 
 _WIDTH = 100
 _MASK = "***"
-_SECRET_SETTING = re.compile(
-    rf"{SECRET_WORD}[\"']?\s*[:=]\s*(?!env:|file:/|\*\*\*)(?P<secret>\S.*)", re.IGNORECASE
-)
+_KEY = rf"(?:{SECRET_WORD}|\bpass|\bsig)[\"']?\s*"
+_SECRET_SETTING = re.compile(rf"{_KEY}[:=]\s*(?!env:|file:/|\*\*\*)(?P<secret>\S.*)", re.IGNORECASE)
 _CREDENTIALS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://(?P<secret>[^\s/?#@]*:.*)")
-_OPEN_SETTING = re.compile(
-    rf"{SECRET_WORD}[\"']?\s*:\s*(?:[|>][-+0-9]*\s*|[\"'][^\"']*|)\s*$", re.IGNORECASE
-)
+_OPEN_SETTING = re.compile(rf"{_KEY}:\s*(?:[|>][-+0-9]*\s*|[\"'][^\"']*|)\s*$", re.IGNORECASE)
 _RED, _YELLOW, _CYAN, _BOLD, _PLAIN = "\x1b[31m", "\x1b[33m", "\x1b[36m", "\x1b[1m", "\x1b[0m"
 
 
 class _Shown(NamedTuple):
-    """A line as it is shown, and for each of its columns where that begins on screen."""
+    """A part of a line as it is shown, and where its carets begin and end on screen."""
 
     text: str
-    columns: Sequence[int]
+    start: int
+    end: int
 
 
 class _Masks:
@@ -43,6 +41,7 @@ class _Masks:
         self.stretches: dict[int, list[tuple[int, int]]] = {}
         self.whole: set[int] = set()
         self.doubtful_from = len(self.lines) + 1
+        self.merged: dict[int, list[tuple[int, int]]] = {}
         reading = None if unreadable else read_yaml(decoded)
         if reading is None or reading.root is None:
             self._doubt()
@@ -71,6 +70,11 @@ class _Masks:
 
     def of(self, number: int) -> list[tuple[int, int]]:
         """What is masked in a line, in order and without overlap."""
+        if number not in self.merged:
+            self.merged[number] = self._merge(number)
+        return self.merged[number]
+
+    def _merge(self, number: int) -> list[tuple[int, int]]:
         line = self.lines[number - 1]
         known = self.stretches.get(number, [])
         blank = list(line)
@@ -122,53 +126,49 @@ def _block(problem: Problem, masks: _Masks, path: str, *, color: bool) -> str:
         return "\n".join([*head, *([f"   = {harmless(problem.hint)}"] if problem.hint else [])])
     number = str(problem.line)
     margin = " " * max(len(number), 2)
-    shown = _show(line, masks.of(problem.line))
-    start = shown.columns[min(problem.column - 1, len(shown.columns) - 1)]
-    end = shown.columns[min(problem.column - 1 + problem.length, len(shown.columns) - 1)]
-    excerpt, start, end = _window(shown.text, start, max(end, start + 1))
-    caret = _paint("^" * (end - start), tone, color=color)
+    shown = _show(line, masks.of(problem.line), problem.column - 1, problem.length)
+    caret = _paint("^" * (shown.end - shown.start), tone, color=color)
     hint = f" {_paint(harmless(problem.hint), _CYAN, color=color)}" if problem.hint else ""
     return "\n".join(
         [
             *head,
             f"{margin} |",
-            f"{number:>{len(margin)}} | {excerpt}".rstrip(),
-            f"{margin} | {' ' * start}{caret}{hint}",
+            f"{number:>{len(margin)}} | {shown.text}".rstrip(),
+            f"{margin} | {' ' * shown.start}{caret}{hint}",
         ]
     )
 
 
-def _show(line: str, masked: Sequence[tuple[int, int]]) -> _Shown:
-    text: list[str] = []
-    columns: list[int] = []
-    width = 0
-    starts = dict(masked)
-    hidden_until = 0
-    for index, char in enumerate(line):
-        columns.append(width)
+def _show(line: str, masked: Sequence[tuple[int, int]], column: int, length: int) -> _Shown:
+    """The part of a line around a column that counts from 0; a long line is cut on both sides."""
+    first = max(0, min(column - _WIDTH // 3, len(line) - _WIDTH))
+    last = min(len(line), first + _WIDTH)
+    text = ["…"] if first else []
+    width = len(text)
+    start = end = -1
+    masks = dict(masked)
+    hidden_until = max((end for start, end in masked if start < first), default=0)
+    if hidden_until > first:
+        text.append(_MASK)
+        width += len(_MASK)
+    for index in range(first, last):
+        if index == column:
+            start = width
+        if index == column + length:
+            end = width
         if index < hidden_until:
             continue
-        if index in starts:
-            hidden_until = starts[index]
+        piece = harmless(line[index])
+        if index in masks:
+            hidden_until = masks[index]
             piece = _MASK
-        else:
-            piece = harmless(char)
-        columns[-1] = width
         text.append(piece)
-        width += sum(_cells(part) for part in piece)
-    columns.append(width)
-    return _Shown("".join(text), columns)
-
-
-def _window(text: str, start: int, end: int) -> tuple[str, int, int]:
-    """A long line's part around the caret."""
-    if len(text) <= _WIDTH:
-        return text, start, end
-    first = max(0, min(start - _WIDTH // 3, len(text) - _WIDTH))
-    part = text[first : first + _WIDTH]
-    before, after = "…" if first else "", "…" if first + _WIDTH < len(text) else ""
-    start, end = start - first + len(before), end - first + len(before)
-    return f"{before}{part}{after}", start, max(start + 1, min(end, len(before) + _WIDTH))
+        width += sum(_cells(char) for char in piece)
+    if last < len(line):
+        text.append("…")
+    start = width if start < 0 else start
+    end = width if end < 0 else end
+    return _Shown("".join(text), start, max(end, start + 1))
 
 
 def _cells(char: str) -> int:

@@ -135,7 +135,7 @@ def read_section(
     seen: set[tuple[Place, str]] = set()
     for error in errors:
         fault = _fault(kind, node, path, error, also)
-        spot = (fault.place, fault.path if fault.code == "missing-key" else "")
+        spot = (fault.place, fault.message if fault.code == "missing-key" else "")
         if spot not in seen:  # each branch of a union complains on its own
             seen.add(spot)
             faults.append(fault)

@@ -30,7 +30,7 @@ def check(draft: Draft, problems: Problems, *, base: str, now: datetime) -> None
     _check_places(draft, problems, base)
     _check_waves(draft, problems)
     _check_phases(draft, problems)
-    _check_replace(draft, problems)
+    _check_approvals(draft, problems)
     _check_unused(draft, problems)
 
 
@@ -301,7 +301,15 @@ def _check_gate(node: Node | None, gate: GateText | None, path: str, problems: P
         )
 
 
-def _check_replace(draft: Draft, problems: Problems) -> None:
+def _check_approvals(draft: Draft, problems: Problems) -> None:
+    if draft.approvals == 0:
+        problems.add(
+            "nobody-approves",
+            "nobody has to approve this plan before it writes",
+            place_of(draft.root, "approvals"),
+            "approvals",
+            warn=True,
+        )
     if draft.approvals >= _ENOUGH_FOR_REPLACE:
         return
     places: list[tuple[Node | None, str]] = [(child(draft.root, "defaults"), "defaults")]

@@ -51,7 +51,11 @@ class PlanReader:
 
     def read(self, root: Node | None) -> Draft | None:
         """The draft, or None where it is no plan of this version at all."""
-        if root is None:
+        if root is None and self.problems.errors:
+            return None
+        if root is None or (isinstance(root, Scalar) and root.value is None):
+            hint = "start with version: 1"
+            self.problems.add("empty", "the plan is empty", Place(), "", hint=hint)
             return None
         if not isinstance(root, Table):
             hint = "start with version: 1"
