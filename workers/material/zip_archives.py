@@ -35,6 +35,8 @@ _ENCRYPTED, _SIZES_FOLLOW, _UTF8 = 0x1, 0x8, 0x800
 _STORED, _DEFLATED, _BZIP2 = 0, 8, 12
 _METHODS: Final = frozenset({_STORED, _DEFLATED, _BZIP2})
 _PIECE: Final = 1 << 20
+_MOST_RATIO: Final = 1_033
+"""Deflate cannot do better."""
 _DIRECTORY_BYTES: Final = 1 << 30
 _UNIX_TIME: Final = 0x5455
 _ZIP64_FIELDS: Final = 0x0001
@@ -118,6 +120,7 @@ class ZipArchive:
             if len(found) >= MOST_MEMBERS:
                 raise _NoDirectory("more members than an archive may have")
             member, at = _central(data, at, shift)
+            member = _judged(member, start)
             if not (member.name.endswith("/") and not member.size):
                 found.append(member)
             count -= 1
@@ -135,9 +138,7 @@ class ZipArchive:
         _, disk, _, _, count, size, offset, _ = _END_FIELDS.unpack_from(tail, at)
         end = tail_start + at
         locator = self._file.at(end - 20, 20)
-        if locator[:4] == _LOCATOR_64 and _IN_ZIP64 in {offset, size} | (
-            {_IN_ZIP64} if count == 65_535 else set()
-        ):
+        if locator[:4] == _LOCATOR_64:
             end_64 = self._file.at(int.from_bytes(locator[8:16], "little"), 56)
             if end_64[:4] != _END_64:
                 raise _NoDirectory("the archive's directory is damaged")
@@ -205,10 +206,8 @@ class ZipArchive:
             member = replace(member, fault=Reason.ENCRYPTED)
         if flags & _SIZES_FOLLOW and not packed:
             return self._measured(member, start)
-        if start + packed > self._file.size:
-            detail = "the archive ends before it does"
-            return replace(member, fault=Reason.CUT, detail=detail), self._file.size
-        return replace(member, **_judged(member)), start + packed
+        judged = _judged(member, self._file.size - (start - at))
+        return judged, start + judged.packed
 
     def _measured(self, member: Member, start: int) -> tuple[Member, int]:
         """A member whose sizes come after it: its end is found by unpacking it."""
@@ -244,7 +243,7 @@ class ZipArchive:
         return measured, end
 
 
-class _NoDirectory(Exception):  # noqa: N818  not an error: the other way of reading follows
+class _NoDirectory(Exception):
     """The central directory cannot be used; the text says why."""
 
 
@@ -306,18 +305,23 @@ def _central(data: bytes, at: int, shift: int) -> tuple[Member, int]:
         member = replace(member, fault=Reason.UNREADABLE, detail=detail)
     elif flags & _ENCRYPTED:
         member = replace(member, fault=Reason.ENCRYPTED)
-    else:
-        member = replace(member, **_judged(member))
     return member, start + names + extras + comment
 
 
-def _judged(member: Member) -> dict[str, Reason | str]:
+def _judged(member: Member, archive_size: int) -> Member:
+    """The member with the fault that its header alone shows; its size is then what can be."""
+    packed = min(member.packed, max(0, archive_size - member.place))
+    if packed < member.packed:
+        detail = "the archive ends before it does"
+        return replace(member, size=packed, packed=packed, fault=Reason.CUT, detail=detail)
+    most = packed if member.method == _STORED else _MOST_RATIO * packed + _PIECE
+    if member.method in {_STORED, _DEFLATED} and member.size > most:
+        detail = "its header lies about its size"
+        return replace(member, size=packed, fault=Reason.STRUCTURE, detail=detail)
     if member.fault is None and member.method not in _METHODS:
-        return {
-            "fault": Reason.UNSUPPORTED,
-            "detail": f"packed by method {member.method}, which hardly anything reads",
-        }
-    return {}
+        detail = f"packed by method {member.method}, which hardly anything reads"
+        return replace(member, size=packed, fault=Reason.UNSUPPORTED, detail=detail)
+    return member
 
 
 def _without_overlaps(members: list[Member]) -> Iterator[Member]:
