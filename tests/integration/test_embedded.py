@@ -11,9 +11,11 @@ from kombu import Connection
 from redis import Redis
 
 from orchestrator.broker import route
+from orchestrator.doorbell import CeleryDoorbell
 from orchestrator.embedded import Engine, engine_running, engine_status, joined
 from orchestrator.embedded_broker import SOCKET, choose, runtime_folder
 from orchestrator.errors import Refused, Unavailable
+from orchestrator.ledger.leases import Ring
 from orchestrator.settings import Settings
 
 
@@ -182,3 +184,20 @@ def test_an_engine_that_cannot_start_says_where_its_log_is(tmp_path):
     with pytest.raises(Unavailable) as unavailable, Engine(settings(tmp_path)):
         pass
     assert "engine.log" in unavailable.value.hint
+
+
+@pytest.mark.parametrize("broker", ["auto", "filesystem"])
+def test_what_is_rung_reaches_a_worker_of_the_engine(tmp_path, broker):
+    url = broker if broker == "auto" else f"filesystem://{tmp_path / 'spool'}"
+    chosen = settings(tmp_path, REINSTATE_BROKER_URL=url, REINSTATE_LOG="debug")
+    with Engine(chosen):
+        until(lambda: "worker_ready" in logged(tmp_path))
+        doorbell = CeleryDoorbell(joined(chosen))
+        doorbell.ring([Ring(batch=4711, epoch=1)], expires=60)
+        doorbell.close()
+        until(lambda: '"batch": 4711' in logged(tmp_path))  # stale: there is no such batch
+    assert not list(tmp_path.glob("spool/busy/*"))
+
+
+def logged(home) -> str:
+    return "".join(path.read_text() for path in (home / "log").glob("worker*.log"))
