@@ -13,7 +13,7 @@ from typing import Annotated, Any
 
 from orchestrator.spellings import Misspelt, Spelling
 
-_NUMBER = r"[0-9]{1,15}(?:\.[0-9]{1,40})?"
+_NUMBER = r"[0-9]{1,18}(?:\.[0-9]{1,40})?"
 _DURATION = re.compile(rf"({_NUMBER})\s?(ms|s|m|h|d)")
 _SHARE = re.compile(rf"({_NUMBER})\s?%")
 _RATE = re.compile(rf"({_NUMBER})\s?/\s?(s|m|h)")
