@@ -107,9 +107,12 @@ class HighScores:
 
     def read(self, folder: Folder, rules: Rules) -> Iterator[Found]:
         """Each score as one copy, whichever board it is on."""
-        for file in folder.files:
-            for part in (file, *file.beside):
-                yield from self._file(part, folder.owner, rules)
+        files = {part.name: part for file in folder.files for part in (file, *file.beside)}
+        replays = _replays(files)
+        companions = {replay.name for replay in replays.values()}
+        for name, file in files.items():
+            if name not in companions:
+                yield from self._file(file, replays.get(name), folder.owner, rules)
 
     def recognise(
         self, owner: UserId, content: bytes, attachments: Sequence[Attachment] = ()
@@ -141,18 +144,29 @@ class HighScores:
     def _owner_fields(self) -> frozenset[str]:
         return OWNER_FIELDS | {plain_key(self.player)} if self.player else OWNER_FIELDS
 
-    def _file(self, file: File, owner: UserId, rules: Rules) -> Iterator[Found]:
+    def _file(
+        self, file: File, replay: File | None, owner: UserId, rules: Rules
+    ) -> Iterator[Found]:
+        """Everything in one file; `replay` is the one that lies beside a score we restored."""
         data = readable(file)
-        if isinstance(data, Damaged):
-            yield data
-            return
-        framing = blank(file.name, data)
-        if framing is not None:
-            yield framing
+        framing = blank(file.name, data) if isinstance(data, bytes) else data
+        if framing is not None or isinstance(data, Damaged):
+            if framing is not None:
+                yield framing
+            if replay is not None:
+                yield from self._file(replay, None, owner, rules)
             return
         records = list(_records(file.name, data, rules))
+        attached = _attached(replay) if len(records) == 1 and records[0].fields else None
+        if attached is not None:
+            records = [structs.replace(records[0], attachments=(attached,))]
         for record in records:
-            yield self._score(file.name, data, record, owner, rules)
+            found = self._score(file.name, data, record, owner, rules)
+            if attached is not None and replay is not None:
+                found = _with_replay(found, replay.name, attached.data)
+            yield found
+        if replay is not None and attached is None:
+            yield from self._file(replay, None, owner, rules)
         yield from gaps(file.name, len(data), ((each.start, each.end) for each in records))
 
     def _score(
@@ -227,6 +241,40 @@ def _digest(score: Score, attachments: Sequence[Attachment]) -> Digest:
     )
     files = sorted(sha256(part.data).digest() for part in attachments)
     return Digest(sha256(b"".join((sha256(written(plain)).digest(), *files))).digest())
+
+
+def _replays(names: Mapping[str, File]) -> dict[str, File]:
+    """By the name of a score's file, the replay that lies beside it as we restored it.
+
+    A target that holds files calls it after the score's file; a source may tie it to that file.
+    """
+    found: dict[str, File] = {}
+    for name, file in names.items():
+        tied = (part for part in file.beside if part.name.endswith(_REPLAY))
+        replay = next(tied, None) or names.get(f"{name}.{_REPLAY}")
+        if replay is not None and not name.endswith(_REPLAY):
+            found[name] = replay
+    return found
+
+
+def _attached(replay: File | None) -> Attachment | None:
+    """The replay of a score, where it is whole."""
+    data = readable(replay) if replay is not None else None
+    if not isinstance(data, bytes):
+        return None
+    try:
+        whole = read_replay(data).length == len(data)
+    except ItemRejected:
+        return None
+    return Attachment(name=_REPLAY, data=data) if whole else None
+
+
+def _with_replay(found: Copy | Damaged, name: str, data: bytes) -> Copy | Damaged:
+    """The same copy, which accounts for its replay too."""
+    spans = (*found.spans, Span(name, 0, len(data)))
+    if isinstance(found, Copy):
+        return structs.replace(found, spans=spans)
+    return structs.replace(found, spans=spans, data=found.data + data)
 
 
 def _check(score: Score, board: Board, rules: Rules) -> None:

@@ -67,6 +67,8 @@ from workers.formats.tiling import blank, gaps, readable, whole_damaged
 CATEGORY: Final = "notes"
 
 _SUFFIX: Final = re.compile(r"[a-z0-9]{1,12}")
+_OURS: Final = re.compile(r"(.+)\.([0-9a-f]{32}\.[a-z0-9]{1,12})", re.DOTALL)
+"""How targets that hold files name an attachment: the note's file, a dot, the attachment."""
 _KEEP_PAGE: Final = b'class="note'
 _KEEP_LABELS: Final = "labels.txt"
 _ORDER: Final = {suffix: rank for rank, suffix in enumerate(MEDIA)}
@@ -143,6 +145,16 @@ def _completed(
     return as_calendar(completed(entry, needs, ident), zones)
 
 
+def _companions(names: Mapping[str, File]) -> Mapping[str, list[File]]:
+    """By the name of a note's file, the attachments that lie beside it as we restored them."""
+    found: dict[str, list[File]] = {}
+    for name, file in names.items():
+        match = _OURS.fullmatch(name)
+        if match is not None and match[1] in names:
+            found.setdefault(match[1], []).append(file)
+    return found
+
+
 class _Record(Struct, frozen=True, kw_only=True, gc=False):
     """Bytes of a file that are to be a note: its content, or why there is none."""
 
@@ -167,6 +179,7 @@ class _Reading:
         self.title_from_name = title_from_name
         self.files = list(folder.files)
         self.by_name = {part.name: part for file in self.files for part in (file, *file.beside)}
+        self.companions = _companions(self.by_name)
         self.done: set[str] = set()
         self.keep_folders: set[str] = set()
         """Directories with notes of Google Keep."""
@@ -176,7 +189,7 @@ class _Reading:
         self.files.sort(key=lambda file: _ORDER.get(suffix_of(file.name), len(_ORDER)))
         for file in self.files:
             if file.name not in self.done:
-                yield from self.file(file, file.beside)
+                yield from self.file(file, (*file.beside, *self.companions.get(file.name, ())))
             for part in file.beside:
                 if part.name not in self.done:
                     yield from self.file(part, ())
@@ -354,7 +367,9 @@ class _Reading:
         for path, part in wanted:
             data = readable(part) if part is not None else None
             if isinstance(data, bytes) and part is not None:
-                attachments.append(Attachment(name=attachment_name(path), data=data))
+                ours = _OURS.fullmatch(part.name)
+                called = ours[2] if ours is not None else attachment_name(path)
+                attachments.append(Attachment(name=called, data=data))
                 if part.name not in self.done:
                     spans.append(Span(part.name, 0, len(data)))
             else:
@@ -371,8 +386,8 @@ class _Reading:
         given = normpath(f"{directory}/{path}" if directory else path)
         stem, suffix = splitext(given)
         other = {".jpeg": ".jpg", ".jpg": ".jpeg"}.get(suffix.lower())  # Takeout mixes them up
-        ours = f"{directory}/{attachment_name(path)}" if directory else attachment_name(path)
-        for candidate in (given, stem + other if other else given, ours):
+        restored = f"{name}.{attachment_name(path)}"
+        for candidate in (given, stem + other if other else given, restored):
             found = self.by_name.get(candidate)
             if found is not None and candidate != name:
                 return found

@@ -11,7 +11,6 @@ from binascii import Error as BinasciiError
 from collections.abc import Iterator
 from hashlib import md5, sha256
 from typing import Any, Final
-from xml.sax.saxutils import escape
 
 from msgspec import Struct
 
@@ -169,11 +168,13 @@ def marked_enex(content: bytes, ident: Ident, mark: str) -> bytes:
     if note is None:
         raise ValueError("not an export of one note")
     masked = _masked(note)
-    data = f'<application-data key="{IDENT_KEY}">{escape(ident)}</application-data>'.encode()
-    title = f"<title>{escape(marked_title(read_enex_note(note).title, mark))}</title>".encode()
+    named = html.escape(ident, quote=False)
+    data = f'<application-data key="{IDENT_KEY}">{named}</application-data>'.encode()
+    title = marked_title(read_enex_note(note).title, mark)
+    titled_as = f"<title>{html.escape(title, quote=False)}</title>".encode()
     inside = masked.index(b">") + 1
     titled = _TITLE.search(masked)
-    edits = [(titled.span() if titled is not None else (inside, inside), title)]
+    edits = [(titled.span() if titled is not None else (inside, inside), titled_as)]
     attributes = _ATTRIBUTES.search(masked)
     if attributes is None:
         at = masked.rindex(b"</note")
