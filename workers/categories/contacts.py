@@ -1,0 +1,157 @@
+"""Contacts: vCard of any version, jCard, CSV of Google and Outlook, rows of a database.
+
+Written as vCard: 3.0 and 4.0 stay what they are, to the byte where nothing had to be repaired;
+everything else becomes 3.0. Formats are told by content: names of files say nothing.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import ClassVar, Final
+
+from msgspec import structs
+
+from orchestrator.items import (
+    Attachment,
+    Copy,
+    Damaged,
+    File,
+    Folder,
+    Found,
+    Framing,
+    Ident,
+    Item,
+    Media,
+    Span,
+    UserId,
+)
+from orchestrator.ports import Recognised, Rules
+from orchestrator.reasons import Reason
+from workers.formats.components import Component, components
+from workers.formats.content_lines import Blank, Line, escape, lex, unescape, write_line
+from workers.formats.idents import derived_ident, ident_beside
+from workers.formats.tiling import blank, readable, whole_damaged
+from workers.formats.vcard import Card, write
+from workers.formats.vcard_files import BadCard, Part, Space, WholeCard, is_vcard, read_cards
+from workers.formats.vcard_meaning import digest_of
+from workers.formats.vcard_properties import fact_of, fact_of_line
+from workers.formats.vcard_reading import live_card, moment
+from workers.formats.vcard_repairs import DERIVE_UID, LOSSY, REPAIRS
+
+VCARD: Final = Media("vcf", "text/vcard")
+_CATEGORY: Final = "contacts"
+_URN: Final = "urn:uuid:"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Contacts:
+    """People and organisations of an address book, one card each."""
+
+    repairs: ClassVar = REPAIRS
+    lossy: ClassVar = LOSSY
+    bulky: ClassVar = False
+
+    def read(self, folder: Folder, rules: Rules) -> Iterator[Found]:
+        """Every byte of every file as copy, damage or framing."""
+        for file in folder.files:
+            for each in (file, *file.beside):
+                yield from self._file(each, folder.owner, rules)
+
+    def recognise(
+        self, owner: UserId, content: bytes, attachments: Sequence[Attachment] = ()
+    ) -> Recognised | None:
+        """What a live card is; None where it is not exactly one card."""
+        del attachments  # a card has none
+        tops = [top for top in components(content) if not isinstance(top, Blank)]
+        if len(tops) != 1 or not isinstance(tops[0], Component) or tops[0].name != "VCARD":
+            return None
+        card = live_card(tops[0], content)
+        if card is None:
+            return None
+        digest = digest_of(card.properties)
+        uid = card.first("UID").strip()
+        return Recognised(
+            ident=_ident(uid) if uid else derived_ident(owner, _CATEGORY, digest),
+            digest=digest,
+            revised=moment(card.first("REV")),
+        )
+
+    def beside(self, item: Item, mark: str) -> Item:
+        """The same card under a UID made of its own, its name marked."""
+        ident = ident_beside(item.ident)
+        shown = escape(f" ({mark})".encode())
+        lines = [each for each in lex(item.content) if isinstance(each, Line)]
+        properties = [
+            (fact_of_line(line), line.value + shown if line.name == "FN" else line.value)
+            for line in lines
+            if line.name not in {"BEGIN", "END", "UID"}
+        ]
+        properties.append((fact_of("UID"), ident.encode()))
+        card = Card(version="3.0", properties=properties)
+        return structs.replace(item, ident=ident, digest=digest_of(properties), content=write(card))
+
+    def _file(self, file: File, owner: UserId, rules: Rules) -> Iterator[Found]:
+        data = readable(file)
+        if isinstance(data, Damaged):
+            yield data
+            return
+        framing = blank(file.name, data)
+        if framing is not None:
+            yield framing
+        elif is_vcard(data):
+            for part in read_cards(data, rules):
+                yield _found(part, file.name, data, owner, rules)
+        else:
+            yield whole_damaged(file.name, data, Reason.UNSUPPORTED, "no contacts in it")
+
+
+KIND = Contacts
+
+
+def _found(part: Part, name: str, data: bytes, owner: UserId, rules: Rules) -> Found:
+    span = Span(name, part.offset, part.length)
+    match part:
+        case WholeCard():
+            return _copy(part, span, owner, rules)
+        case BadCard():
+            return Damaged(
+                reason=part.reason,
+                spans=(span,),
+                data=data[part.offset : part.offset + part.length],
+                ident=_ident(part.uid) if part.uid else None,
+                detail=part.detail,
+                repairs=part.repairs,
+            )
+        case Space():
+            return Framing(span)
+
+
+def _copy(card: WholeCard, span: Span, owner: UserId, rules: Rules) -> Copy:
+    content, repairs = card.content, card.repairs
+    if card.uid:
+        ident = _ident(card.uid)
+    else:
+        ident = derived_ident(owner, _CATEGORY, card.digest)
+        if DERIVE_UID in rules.repairs:
+            last = content.rindex(b"\r\n", 0, -2) + 2  # where the END line starts
+            content = content[:last] + write_line("UID", ident.encode()) + content[last:]
+            repairs = (*repairs, DERIVE_UID)
+    item = Item(
+        ident=ident,
+        digest=card.digest,
+        media=VCARD,
+        content=content,
+        revised=moment(card.rev) if card.rev else None,
+    )
+    return Copy(
+        item=item,
+        spans=(span,),
+        repairs=repairs,
+        degraded=card.degraded,
+        lossy=bool(repairs) and not LOSSY.isdisjoint(repairs),
+    )
+
+
+def _ident(uid: bytes) -> Ident:
+    """A UUID is the same item with and without `urn:uuid:` (4.0 asks for it, 3.0 does not)."""
+    text = unescape(uid).decode("utf-8", "surrogateescape")
+    return Ident(text[len(_URN) :] if text[: len(_URN)].lower() == _URN else text)
