@@ -1,0 +1,172 @@
+"""Rows on their way into and out of a table of items."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Final
+
+import msgspec
+
+from orchestrator.items import Ident, UserId
+from orchestrator.ports import Entry, Fate, Write, Written
+from workers.storage.tables import Layout, key_fits, text_fits
+
+ROWS: Final = 2000
+"""Writes in one transaction, at most."""
+
+BYTES: Final = 32 * 1024 * 1024
+"""Bytes of content in one transaction, unless one item is larger."""
+
+
+@dataclass(kw_only=True)
+class Row:
+    """A write on its way into the table."""
+
+    write: Write
+    content: bytes | str
+    answer: Written | None = None
+
+
+def fits(write: Write, layout: Layout) -> bool:
+    """Whether its owner and ref can be a key of that table."""
+    return key_fits(write.owner, layout.user) and key_fits(write.ref, layout.ident)
+
+
+def row_of(write: Write, layout: Layout, *, replaces: bool) -> Row:
+    """The write with its content as the table takes it, or with its answer if it never will."""
+    row = Row(write=write, content=write.item.content)
+    if not fits(write, layout):
+        row.answer = Written(fate=Fate.REFUSED, detail="its user or ident cannot be a key there")
+    elif write.item.attachments and layout.attachments is None:
+        row.answer = Written(fate=Fate.REFUSED, detail="the table has no place for attachments")
+    elif not all(text_fits(part.name) for part in write.item.attachments):
+        row.answer = Written(fate=Fate.REFUSED, detail="an attachment's name is no text")
+    elif not layout.binary:
+        text = _text(write.item.content)
+        if text is None:
+            row.answer = Written(fate=Fate.REFUSED, detail="its content is no text")
+        elif layout.fields and (strange := _unmapped(text, layout)):
+            row.answer = Written(fate=Fate.REFUSED, detail=strange)
+        else:
+            row.content = text
+    if row.answer is None and write.expected is not None and not replaces:
+        row.answer = Written(fate=Fate.CONFLICT, detail="the table's versions cannot be compared")
+    return row
+
+
+def _text(content: bytes) -> str | None:
+    try:
+        text = content.decode()
+    except UnicodeDecodeError:
+        return None
+    return text if text_fits(text) else None
+
+
+def _unmapped(text: str, layout: Layout) -> str:
+    """Why the content cannot be spread over the table's columns without a loss."""
+    try:
+        fields = msgspec.json.decode(text, type=dict[str, Any])
+    except (msgspec.DecodeError, RecursionError):
+        return "its content is no JSON object"
+    strange = fields.keys() - {name for name, _ in layout.fields} - layout.dropped
+    return f"{len(strange)} of its fields have no column" if strange else ""
+
+
+def chunks(rows: Sequence[Row]) -> Iterator[list[Row]]:
+    """Rows for one transaction each, in an order that all writers share, no key twice in one."""
+    chunk: list[Row] = []
+    keys: set[tuple[str, str]] = set()
+    size = 0
+    for row in rows:
+        key = (row.write.owner, row.write.ref)
+        if chunk and (len(chunk) == ROWS or size > BYTES or key in keys):
+            yield _ordered(chunk)
+            chunk, keys, size = [], set(), 0
+        chunk.append(row)
+        keys.add(key)
+        size += row.write.item.size
+    if chunk:
+        yield _ordered(chunk)
+
+
+def _ordered(rows: list[Row]) -> list[Row]:
+    """Sorted by key: two who lock the same rows in one order do not deadlock."""
+    return sorted(rows, key=lambda row: (row.write.owner, row.write.ref))
+
+
+def arrays(rows: Sequence[Row], now: datetime) -> dict[str, Any]:
+    """One array a column, for PostgreSQL."""
+    return {
+        "users": [row.write.owner for row in rows],
+        "idents": [row.write.ref for row in rows],
+        "medias": [row.write.item.media.mime for row in rows],
+        "contents": [row.content for row in rows],
+        "reviseds": [row.write.item.revised for row in rows],
+        "nows": [now] * len(rows),
+        "expecteds": [row.write.expected for row in rows],
+    }
+
+
+def named(row: Row, now: datetime) -> dict[str, Any]:
+    """One row by name, for SQLite."""
+    revised = row.write.item.revised
+    return {
+        "user": row.write.owner,
+        "ident": row.write.ref,
+        "media": row.write.item.media.mime,
+        "content": row.content,
+        "revised": None if revised is None else _stamp(revised),
+        "now": _stamp(now),
+        "expected": row.write.expected,
+    }
+
+
+def _stamp(when: datetime) -> str:
+    """A time as SQLite's own functions, SQLAlchemy and Django write it, in UTC."""
+    return when.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S.%f")
+
+
+def _moment(told: object) -> datetime | None:
+    """A time as the statements give it; None for what no calendar has: the user's own then."""
+    try:
+        match told:
+            case float():
+                return datetime.fromtimestamp(told, tz=UTC)
+            case str():
+                when = datetime.fromisoformat(told)
+                return when.replace(tzinfo=UTC) if when.tzinfo is None else when.astimezone(UTC)
+            case _:
+                return None
+    except (OverflowError, ValueError, OSError):
+        return None
+
+
+def entry(
+    owner: UserId,
+    ident: str,
+    version: str | None,
+    modified: object,
+    deleted: object,
+    deleted_at: object,
+    size: int,
+) -> Entry:
+    """A row of a survey; a tombstone's time is that of its deletion."""
+    when = _moment(modified)
+    return Entry(
+        owner=owner,
+        ref=ident,
+        version=version or "",
+        ident=Ident(ident),
+        modified=(_moment(deleted_at) or when) if deleted else when,
+        deleted=bool(deleted),
+        size=size,
+    )
+
+
+def content_of(content: bytes | str | None, layout: Layout) -> bytes:
+    """What was fetched, as the item it is; fields without a value are left out."""
+    data = content.encode() if isinstance(content, str) else bytes(content or b"")
+    if not layout.fields:
+        return data
+    fields = msgspec.json.decode(data, type=dict[str, Any])
+    return msgspec.json.encode({n: v for n, v in fields.items() if v is not None}, order="sorted")

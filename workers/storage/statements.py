@@ -1,0 +1,400 @@
+"""All the SQL of the sql target, in two dialects.
+
+Values are bound, never written into a statement; names come quoted from the real schema.
+
+PostgreSQL takes a chunk in one statement, as arrays: `unnest` is as fast as COPY into a temporary
+table (96,000 rows/s against 85,000 in chunks of 300), needs no right to make one, and works behind
+PgBouncer. Its row versions are `xmin`, which changes with every update whoever makes it; a row
+that is changed while we wait for its lock is compared again. SQLite takes one row a statement, in
+one transaction that nobody else writes in; an incoming row is bound by name.
+"""
+
+# ruff: noqa: S608 - every name is quoted by the dialect, every value is bound
+
+from collections.abc import Callable, Mapping
+from typing import Final
+
+from msgspec import Struct
+
+from workers.storage.tables import Column, Family, Layout
+
+PAGE: Final = 5000
+"""Rows of a survey that are read at once."""
+
+
+class Statements(Struct, frozen=True, kw_only=True):
+    """What is said to one table."""
+
+    survey: str
+    """Of users, from the start → user, ident, version, modified, deleted, deleted at, size."""
+    survey_on: str
+    """The same after a user and ident."""
+    fetch: str
+    """Of places → number, version, modified, size, content (or the fields as a JSON text)."""
+    create: str
+    """→ user, ident, version of what was created."""
+    replace: str | None
+    """→ user, ident, version of what was replaced; None: versions cannot be compared."""
+    attachments: str | None
+    """Of places → number, name, content, in this order."""
+    drop_attachments: str | None
+    """All those of places."""
+    add_attachments: str | None
+
+
+def statements(layout: Layout, dialect: str) -> Statements:
+    """What is said to that table, in `postgresql` or `sqlite`."""
+    return _postgresql(layout) if dialect == "postgresql" else _sqlite(layout)
+
+
+class _Words(Struct, frozen=True, kw_only=True):
+    """How a dialect says the parts of a statement."""
+
+    given: Mapping[str, str]
+    """The incoming row's media, content, revised and now."""
+    into: Callable[[Column, str], str]
+    """An incoming text as a value of that column."""
+    time_into: Callable[[Column, str], str]
+    field_into: Callable[[str, Column], str]
+    """A field of the incoming content as a value of that column."""
+
+
+def _assignments(layout: Layout, words: _Words) -> list[tuple[str, str]]:
+    """Columns other than the key, with what goes into them."""
+    key = {layout.user.name, layout.ident.name}
+    listed = [
+        (column.name, words.field_into(name, column))
+        for name, column in layout.fields
+        if column.name not in key
+    ]
+    if layout.content is not None:
+        listed.append((layout.content.name, words.into(layout.content, words.given["content"])))
+    if layout.media is not None:
+        listed.append((layout.media.name, words.given["media"]))
+    if layout.revised is not None:
+        listed.append(
+            (layout.revised.name, words.time_into(layout.revised, words.given["revised"]))
+        )
+    if layout.modified is not None:
+        listed.append((layout.modified.name, words.time_into(layout.modified, words.given["now"])))
+    if layout.deleted is not None:
+        boolean = layout.deleted.family is Family.BOOLEAN
+        listed.append((layout.deleted.name, "FALSE" if boolean else "NULL"))
+    return listed
+
+
+def _insertion(layout: Layout, words: _Words) -> list[tuple[str, str]]:
+    """Columns of a new row. Our own tables give the first version by themselves."""
+    listed = _assignments(layout, words)
+    if layout.version is not None and layout.attachments is None:
+        listed.append((layout.version.name, "1"))
+    return listed
+
+
+def _changes(layout: Layout, words: _Words, version: str) -> str:
+    """All assignments of a replace; `version` is the version column as the dialect says it."""
+    listed = [f"{name} = {value}" for name, value in _assignments(layout, words)]
+    if layout.version is not None:
+        listed.append(f"{layout.version.name} = {version} + 1")
+    return ", ".join(listed)
+
+
+def _alive(deleted: Column | None) -> str:
+    """True of rows that are not deleted."""
+    if deleted is None:
+        return "TRUE"
+    return f"t.{deleted.name} IS {'NOT TRUE' if deleted.family is Family.BOOLEAN else 'NULL'}"
+
+
+def _deleted(layout: Layout, time: Callable[[Column], str]) -> str:
+    """Whether a row is deleted, and since when as far as it says."""
+    deleted = layout.deleted
+    at = "NULL"
+    if deleted is not None and deleted.family is not Family.BOOLEAN:
+        at = time(deleted)
+    return f"NOT ({_alive(deleted)}), {at}"
+
+
+def _literal(text: str) -> str:
+    return "'" + text.replace("'", "''") + "'"
+
+
+# PostgreSQL ----------------------------------------------------------------------------------
+
+
+def _postgresql(layout: Layout) -> Statements:
+    user, ident = layout.user, layout.ident
+    into = _postgresql_into
+    words = _Words(
+        given={"media": "p.m", "content": "p.c", "revised": "p.r", "now": "p.w"},
+        into=into,
+        time_into=lambda column, value: value if column.zoned else f"{value} AT TIME ZONE 'UTC'",
+        field_into=_postgresql_field,
+    )
+    version = "NULL"
+    if layout.system_version:
+        version = "CAST(t.xmin AS text)"
+    elif layout.version is not None:
+        version = f"CAST(t.{layout.version.name} AS text)"
+    kind = "bytea" if layout.binary else "text"
+    incoming = (
+        "unnest(CAST(%(users)s AS text[]), CAST(%(idents)s AS text[]), CAST(%(medias)s AS text[]),"
+        f" CAST(%(contents)b AS {kind}[]), CAST(%(reviseds)s AS timestamptz[]),"
+        " CAST(%(nows)s AS timestamptz[]), CAST(%(expecteds)s AS text[])) AS p(u, i, m, c, r, w, x)"
+    )
+    places = "unnest(CAST(%(users)s AS text[]), CAST(%(idents)s AS text[]))"
+    here = f"t.{user.name} = {into(user, 'p.u')} AND t.{ident.name} = {into(ident, 'p.i')}"
+    key = f"CAST(t.{user.name} AS text), CAST(t.{ident.name} AS text)"
+    modified = "NULL" if layout.modified is None else _epoch(layout.modified)
+    owners = into(user, "%(owners)s") if user.cast is None else f"CAST(%(owners)s AS {user.cast}[])"
+
+    def page(after: str) -> str:
+        return (
+            f"SELECT {key}, {version}, {modified}, {_deleted(layout, _epoch)},"
+            f" {_postgresql_size(layout)} FROM {layout.table} AS t"
+            f" WHERE t.{user.name} = ANY({owners}) AND t.{ident.name} IS NOT NULL"
+            f"{after}"
+            f" ORDER BY t.{user.name}, t.{ident.name} LIMIT {PAGE}"
+        )
+
+    after = (
+        f" AND (t.{user.name}, t.{ident.name})"
+        f" > ({into(user, '%(user)s')}, {into(ident, '%(ident)s')})"
+    )
+    new = _insertion(layout, words)
+    columns = ", ".join([user.name, ident.name, *(name for name, _ in new)])
+    values = ", ".join([into(user, "p.u"), into(ident, "p.i"), *(value for _, value in new)])
+    parts = layout.attachments
+    at = "a.user_id = p.u AND a.ident = p.i"
+    return Statements(
+        survey=page(""),
+        survey_on=page(after),
+        fetch=(
+            f"SELECT p.n - 1, {version}, {modified}, {_postgresql_size(layout)},"
+            f" {_postgresql_content(layout)} FROM {places} WITH ORDINALITY AS p(u, i, n)"
+            f" JOIN {layout.table} AS t ON {here} WHERE {_alive(layout.deleted)}"
+        ),
+        create=(
+            f"INSERT INTO {layout.table} AS t ({columns}) SELECT {values} FROM {incoming}"
+            f" ON CONFLICT ({user.name}, {ident.name}) DO NOTHING RETURNING {key}, {version}"
+        ),
+        replace=None
+        if not layout.versioned
+        else (
+            f"UPDATE {layout.table} AS t SET {_changes(layout, words, _version_column(layout))}"
+            f" FROM {incoming} WHERE {here} AND {version} = p.x RETURNING {key}, {version}"
+        ),
+        attachments=parts
+        and (
+            f"SELECT p.n - 1, a.name, a.content FROM {places} WITH ORDINALITY AS p(u, i, n)"
+            f" JOIN {parts} AS a ON {at} ORDER BY p.n, a.name"
+        ),
+        drop_attachments=parts and f"DELETE FROM {parts} AS a USING {places} AS p(u, i) WHERE {at}",
+        add_attachments=parts
+        and (
+            f"INSERT INTO {parts} (user_id, ident, name, content) SELECT * FROM"
+            " unnest(CAST(%(users)s AS text[]), CAST(%(idents)s AS text[]),"
+            " CAST(%(names)s AS text[]), CAST(%(contents)b AS bytea[]))"
+        ),
+    )
+
+
+def _version_column(layout: Layout) -> str:
+    return "NULL" if layout.version is None else f"t.{layout.version.name}"
+
+
+def _postgresql_into(column: Column, value: str) -> str:
+    return value if column.cast is None else f"CAST({value} AS {column.cast})"
+
+
+def _postgresql_field(name: str, column: Column) -> str:
+    arrow = "->" if column.family is Family.JSON else "->>"
+    value = f"(CAST(p.c AS json) {arrow} {_postgresql_literal(name)})"
+    if column.family is Family.TIME and not column.zoned:
+        return f"CAST({value} AS timestamptz) AT TIME ZONE 'UTC'"
+    return _postgresql_into(column, value)
+
+
+def _postgresql_content(layout: Layout) -> str:
+    if layout.content is not None:
+        name = f"t.{layout.content.name}"
+        return name if layout.binary else f"CAST({name} AS text)"
+    pairs = ", ".join(
+        f"{_postgresql_literal(name)}, t.{column.name}"
+        + (" AT TIME ZONE 'UTC'" if column.family is Family.TIME and not column.zoned else "")
+        for name, column in layout.fields
+    )
+    return f"CAST(json_build_object({pairs}) AS text)"
+
+
+def _postgresql_size(layout: Layout) -> str:
+    if layout.content is None:
+        return "0"
+    size = f"octet_length({_postgresql_content(layout)})"
+    if layout.attachments is None:
+        return size
+    return (
+        f"{size} + COALESCE((SELECT SUM(octet_length(a.content)) FROM {layout.attachments} AS a"
+        f" WHERE a.user_id = t.{layout.user.name} AND a.ident = t.{layout.ident.name}), 0)"
+    )
+
+
+def _postgresql_literal(text: str) -> str:
+    return _literal(text).replace("%", "%%")  # the driver's own sign
+
+
+def _epoch(column: Column) -> str:
+    """Seconds since 1970 as a float: the driver refuses infinite times, and years over 9999."""
+    return f"CAST(EXTRACT(EPOCH FROM t.{column.name}) AS float8)"
+
+
+# SQLite --------------------------------------------------------------------------------------
+
+
+def _sqlite(layout: Layout) -> Statements:
+    user, ident = layout.user, layout.ident
+    into = _sqlite_into
+    words = _Words(
+        given={"media": ":media", "content": ":content", "revised": ":revised", "now": ":now"},
+        into=lambda _, value: value,
+        time_into=lambda _, value: value,
+        field_into=lambda name, _: f"json_extract(:content, {_path(name)})",
+    )
+    version = "NULL"
+    if layout.version is not None:
+        version = f"CAST({layout.version.name} AS TEXT)"
+    key = f"CAST({user.name} AS TEXT), CAST({ident.name} AS TEXT)"
+    modified = "NULL" if layout.modified is None else f"t.{layout.modified.name}"
+
+    def page(after: str) -> str:
+        return (
+            f"SELECT {key}, {version}, {modified}, {_deleted(layout, lambda c: f't.{c.name}')},"
+            f" {_sqlite_size(layout)} FROM {layout.table} AS t"
+            f" WHERE t.{user.name} IN (SELECT value FROM json_each(:owners))"
+            f" AND t.{ident.name} IS NOT NULL"
+            f"{after}"
+            f" ORDER BY t.{user.name}, t.{ident.name} LIMIT {PAGE}"
+        )
+
+    after = (
+        f" AND (t.{user.name}, t.{ident.name}) > ({into(user, ':user')}, {into(ident, ':ident')})"
+    )
+    places = "json_each(:places) AS p CROSS JOIN"
+    place = ("json_extract(p.value, '$[0]')", "json_extract(p.value, '$[1]')")
+    here = f"t.{user.name} = {into(user, place[0])} AND t.{ident.name} = {into(ident, place[1])}"
+    new = _insertion(layout, words)
+    columns = ", ".join([user.name, ident.name, *(name for name, _ in new)])
+    values = ", ".join([into(user, ":user"), into(ident, ":ident"), *(value for _, value in new)])
+    parts = layout.attachments
+    return Statements(
+        survey=page(""),
+        survey_on=page(after),
+        fetch=(
+            f"SELECT p.key, {version}, {modified}, {_sqlite_size(layout)},"
+            f" {_sqlite_content(layout)} FROM {places} {layout.table} AS t ON {here}"
+            f" WHERE {_alive(layout.deleted)}"
+        ),
+        create=(
+            f"INSERT INTO {layout.table} ({columns}) VALUES ({values})"
+            f" ON CONFLICT ({user.name}, {ident.name}) DO NOTHING RETURNING {key}, {version}"
+        ),
+        replace=layout.version
+        and (
+            f"UPDATE {layout.table} SET {_changes(layout, words, layout.version.name)}"
+            f" WHERE {user.name} = {into(user, ':user')} AND {ident.name} = {into(ident, ':ident')}"
+            f" AND {version} = :expected RETURNING {key}, {version}"
+        ),
+        attachments=parts
+        and (
+            f"SELECT p.key, a.name, CAST(a.content AS BLOB) FROM {places} {parts} AS a"
+            f" ON a.user_id = {place[0]} AND a.ident = {place[1]} ORDER BY p.key, a.name"
+        ),
+        drop_attachments=parts and f"DELETE FROM {parts} WHERE user_id = :user AND ident = :ident",
+        add_attachments=parts
+        and (
+            f"INSERT INTO {parts} (user_id, ident, name, content)"
+            " VALUES (:user, :ident, :name, :content)"
+        ),
+    )
+
+
+def _sqlite_into(column: Column, value: str) -> str:
+    return f"CAST({value} AS INTEGER)" if column.family is Family.INTEGER else value
+
+
+def _path(name: str) -> str:
+    return _literal(f'$."{name}"')
+
+
+def _sqlite_content(layout: Layout) -> str:
+    if layout.content is not None:
+        return f"CAST(t.{layout.content.name} AS BLOB)"
+    pairs: list[str] = []
+    for name, column in layout.fields:
+        value = f"t.{column.name}"
+        if column.family is Family.BOOLEAN:  # SQLite has only 0 and 1
+            value = f"CASE WHEN {value} IS NOT NULL THEN json(iif({value}, 'true', 'false')) END"
+        elif column.family is Family.JSON:
+            value = f"json({value})"
+        pairs.append(f"{_literal(name)}, {value}")
+    return f"json_object({', '.join(pairs)})"
+
+
+def _sqlite_size(layout: Layout) -> str:
+    if layout.content is None:
+        return "0"
+    size = (
+        f"length(t.{layout.content.name})"
+        if layout.binary
+        else f"length({_sqlite_content(layout)})"
+    )
+    if layout.attachments is None:
+        return size
+    return (
+        f"{size} + COALESCE((SELECT SUM(length(a.content)) FROM {layout.attachments} AS a"
+        f" WHERE a.user_id = t.{layout.user.name} AND a.ident = t.{layout.ident.name}), 0)"
+    )
+
+
+# Our own tables ------------------------------------------------------------------------------
+
+
+def definitions(table: str, attachments: str, trigger: str, dialect: str) -> list[str]:
+    """What makes a category's tables where they are missing. All names come quoted."""
+    if dialect == "postgresql":
+        text, blob, time, first = "text", "bytea", "timestamptz", "bigint NOT NULL DEFAULT 1"
+        now = "now()"
+    else:
+        text, blob, time, now = "TEXT", "BLOB", "TIMESTAMP", "CURRENT_TIMESTAMP"
+        # By chance: a row that is deleted and made again never has its old version.
+        first = "INTEGER NOT NULL DEFAULT (abs(random() % 9007199254740991))"
+    items = f"""CREATE TABLE IF NOT EXISTS {table} (
+  user_id {text} NOT NULL,
+  ident {text} NOT NULL,
+  media {text} NOT NULL,
+  content {blob} NOT NULL,
+  revised {time},
+  modified {time} NOT NULL DEFAULT {now},
+  version {first},
+  deleted_at {time},
+  PRIMARY KEY (user_id, ident)
+)"""
+    parts = f"""CREATE TABLE IF NOT EXISTS {attachments} (
+  user_id {text} NOT NULL,
+  ident {text} NOT NULL,
+  name {text} NOT NULL,
+  content {blob} NOT NULL,
+  PRIMARY KEY (user_id, ident, name),
+  FOREIGN KEY (user_id, ident) REFERENCES {table} (user_id, ident)
+    ON UPDATE CASCADE ON DELETE CASCADE
+)"""
+    if dialect == "postgresql":
+        # Two who inspect at once do not make the tables at once.
+        return ["SELECT pg_advisory_xact_lock(7216523)", items, parts]
+    bump = f"""CREATE TRIGGER IF NOT EXISTS {trigger} AFTER UPDATE ON {table}
+WHEN NEW.version = OLD.version
+BEGIN
+  UPDATE {table} SET version = OLD.version + 1
+  WHERE user_id = NEW.user_id AND ident = NEW.ident;
+END"""
+    return [items, parts, bump]
