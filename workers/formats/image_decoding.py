@@ -24,8 +24,8 @@ _WALL_FACTOR: Final = 4
 _PROGRAM: Final = str(Path(image_decoder.__file__).resolve())
 
 
-def decode(kind: ImageKind, data: bytes, *, memory: int, work: int) -> None:
-    """Decode a picture that takes about `memory` bytes and computes `work` pixels.
+def decode(kind: ImageKind, data: bytes, *, memory: int, budget: int, work: int) -> None:
+    """Decode a picture that takes about `memory` bytes, at most `budget`, for `work` pixels.
 
     Raises:
         ItemRejected: its data is damaged, or it takes more than it should.
@@ -38,15 +38,15 @@ def decode(kind: ImageKind, data: bytes, *, memory: int, work: int) -> None:
         except MemoryError:
             raise ItemRejected(Reason.TOO_LARGE, "decoding takes too much memory") from None
         return
-    _decode_in_child(kind, data, memory=memory, seconds=_SECONDS + work // _WORK_A_SECOND)
+    _decode_in_child(kind, data, budget=budget, seconds=_SECONDS + work // _WORK_A_SECOND)
 
 
 def _undecodable(error: str) -> ItemRejected:
     return ItemRejected(Reason.SYNTAX, f"picture data cannot be decoded ({error})")
 
 
-def _decode_in_child(kind: ImageKind, data: bytes, *, memory: int, seconds: int) -> None:
-    arguments = [sys.executable, "-I", _PROGRAM, kind.value, str(memory), str(seconds)]
+def _decode_in_child(kind: ImageKind, data: bytes, *, budget: int, seconds: int) -> None:
+    arguments = [sys.executable, "-I", _PROGRAM, kind.value, str(budget), str(seconds)]
     try:
         child = subprocess.run(  # noqa: S603  our own program; the arguments are numbers and a kind
             arguments,

@@ -76,7 +76,8 @@ def examine(data: bytes, limits: Limits = DEFAULT) -> Picture:
     if not layout.decoded:
         whole = layout.end == len(data)
         content = layout.stream or (data if whole else data[: layout.end])
-        decode(layout.kind, content, memory=layout.memory, work=layout.work)
+        budget = limits.memory
+        decode(layout.kind, content, memory=layout.memory, budget=budget, work=layout.work)
     return Picture(
         kind=layout.kind,
         width=layout.width,

@@ -6,7 +6,9 @@ from orchestrator.reasons import Reason
 from workers.formats.image_kinds import ImageKind
 from workers.formats.image_layout import Extent, Layout, broken, positive_size
 
-_PIXEL_BYTES: Final = 12  # the canvas twice and the decoder's own planes
+_PIXEL_BYTES: Final = 20  # the canvas twice, a copy, and the picture made of it
+_FLAT_BITS: Final = 0.5
+"""Bits a pixel. The arithmetic coder writes long zero runs for flat areas, as on screenshots."""
 _FRAME_HEADER: Final = 16
 
 
@@ -59,8 +61,14 @@ def lay_out(data: bytes) -> Layout:
         end=end,
         memory=width * height * _PIXEL_BYTES + len(data),
         work=width * height * frames,
-        coded=tuple(coded),
+        coded=_judged(coded, width * height * frames),
     )
+
+
+def _judged(coded: list[Extent], area: int) -> tuple[Extent, ...]:
+    bits = 8 * sum(extent.end - extent.start for extent in coded)
+    quiet = bits < _FLAT_BITS * area
+    return tuple(Extent(extent.start, extent.end, quiet) for extent in coded)
 
 
 def _frame(data: bytes, at: int, end: int) -> list[Extent]:
