@@ -1,0 +1,43 @@
+"""Recovered rows of any database that SQLAlchemy speaks to: each row is one file.
+
+For each category a table or query and what its columns mean. A row's data is a file's bytes, or a
+few columns become one JSON object. Only ever read: SQLite is opened read only, PostgreSQL's and
+MySQL's transactions are.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from orchestrator.ports import Surroundings
+from workers.material.file_trees import FILE_BYTES
+from workers.material.row_mapping import Rows
+
+if TYPE_CHECKING:
+    from workers.material.row_source import RowSource
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sql:
+    """Rows of a database."""
+
+    url: str
+    """The database, as SQLAlchemy writes it; with a password only as env:NAME or file:/path."""
+    categories: Mapping[str, Rows]
+    """By category, where its rows are."""
+    file_bytes: int = FILE_BYTES
+    """A value larger than this is quarantined unread."""
+
+    def open(self, surroundings: Surroundings) -> "RowSource":
+        """Ready to read; connects on first use."""
+        from workers.material.row_source import RowSource  # noqa: PLC0415 - SQLAlchemy is heavy
+
+        return RowSource(
+            surroundings.secret(self.url),
+            self.categories,
+            folder=surroundings.folder,
+            file_bytes=self.file_bytes,
+        )
+
+
+KIND = Sql
