@@ -6,7 +6,8 @@ Values are taken strictly: a text is no number, a number no text, and an unknown
 
 import dataclasses
 import json
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from datetime import datetime
 from functools import cache
 from types import UnionType
 from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
@@ -68,20 +69,24 @@ class Fault(Struct, frozen=True, kw_only=True):
 
 def prepare(kind: type[Any]) -> None:
     """Make pydantic refuse unknown keys of a dataclass and of every dataclass in its fields."""
-    if not dataclasses.is_dataclass(kind) or "__pydantic_config__" in vars(kind):
-        return
-    setattr(kind, "__pydantic_config__", _CONFIG)  # noqa: B010  pyright knows no such attribute
-    for hint in get_type_hints(kind).values():
-        for part in _parts(hint):
-            prepare(part)
+    for part in classes_of(kind):
+        if "__pydantic_config__" not in vars(part):
+            setattr(part, "__pydantic_config__", _CONFIG)  # noqa: B010  pyright knows no such attribute
 
 
-def _parts(hint: Any) -> list[type[Any]]:
-    """Every class that a type is made of."""
-    arguments = get_args(hint)
-    if not arguments:
-        return [hint] if isinstance(hint, type) else []
-    return [part for argument in arguments for part in _parts(argument)]
+def classes_of(kind: type[Any]) -> set[type[Any]]:
+    """A dataclass and every dataclass that its fields are made of."""
+    found: set[type[Any]] = set()
+    waiting: list[Any] = [kind]
+    while waiting:
+        part = waiting.pop()
+        if isinstance(part, type) and dataclasses.is_dataclass(part):
+            if part not in found:
+                found.add(part)
+                waiting.extend(get_type_hints(part).values())
+        else:
+            waiting.extend(get_args(part))
+    return found
 
 
 @cache
@@ -128,9 +133,12 @@ def read_section(
     `also` names keys that are at home beside the section's own, for suggestions.
     """
     try:
-        return build(kind, plain(node)), []
+        section = build(kind, plain(node))
     except ValidationError as invalid:
         errors = invalid.errors(include_url=False, include_input=False)
+    else:
+        zoneless = [_zoneless(node, steps, path) for steps in _without_zone(section)]
+        return (None if zoneless else section), zoneless
     faults: list[Fault] = []
     seen: set[tuple[Place, str]] = set()
     for error in errors:
@@ -140,6 +148,33 @@ def read_section(
             seen.add(spot)
             faults.append(fault)
     return None, faults
+
+
+def _without_zone(value: Any) -> Iterator[tuple[Any, ...]]:
+    """The steps to every time that does not say where on earth it is meant."""
+    parts: Iterable[tuple[Any, Any]] = ()
+    if dataclasses.is_dataclass(value):
+        parts = [(field.name, getattr(value, field.name)) for field in dataclasses.fields(value)]
+    elif isinstance(value, Mapping):
+        parts = value.items()
+    elif isinstance(value, list | tuple):
+        parts = enumerate(value)
+    elif isinstance(value, datetime) and value.tzinfo is None:
+        yield ()
+    for step, part in parts:
+        for steps in _without_zone(part):
+            yield (step, *steps)
+
+
+def _zoneless(node: Node, steps: Sequence[Any], path: str) -> Fault:
+    _, place, path = locate(node, steps, path)
+    return Fault(
+        code="no-zone",
+        message="a time without its zone could be any of 26 hours",
+        place=place,
+        path=path,
+        hint="for example 2009-10-01T00:00:00-07:00",
+    )
 
 
 def _fault(

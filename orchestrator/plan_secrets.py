@@ -7,6 +7,9 @@ from msgspec import Struct
 from orchestrator.references import holds_a_secret, is_reference, names_a_secret
 from orchestrator.yaml_values import Listing, Node, Reading, Scalar, Table
 
+_NAMES_OF_FIELDS = (".fields", ".columns")
+"""What maps the names of an item's fields to columns; there `token` is a field like any other."""
+
 
 class Leak(Struct, frozen=True):
     """A literal secret, and the path to it."""
@@ -28,9 +31,10 @@ def leaks(reading: Reading) -> list[Leak]:
 def _walk(node: Node, path: str, *, secret: bool) -> Iterator[Leak]:
     match node:
         case Table():
+            named = not path.endswith(_NAMES_OF_FIELDS)
             for key, entry in node.entries.items():
                 place = f"{path}.{key[:80]}" if path else key[:80]
-                yield from _walk(entry.node, place, secret=names_a_secret(key))
+                yield from _walk(entry.node, place, secret=named and names_a_secret(key))
         case Listing():
             for index, item in enumerate(node.nodes):
                 yield from _walk(item, f"{path}[{index}]", secret=secret)

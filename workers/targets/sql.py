@@ -36,6 +36,7 @@ from orchestrator.ports import (
     Written,
 )
 from workers.storage.rows import Row, arrays, chunks, content_of, entry, fits, named, row_of
+from orchestrator.references import Location
 from workers.storage.statements import PAGE, Statements, definitions, statements
 from workers.storage.tables import Layout, Table, key_fits, own
 
@@ -50,9 +51,9 @@ PROBE: Final = UserId("reinstate-probe")
 class Sql:
     """Tables of a PostgreSQL or SQLite database."""
 
-    url: str
-    """`postgresql://user:password@host/database` or `sqlite:///path`, or where it is kept
-    (`env:NAME`, `file:/path`). A relative path starts at the plan."""
+    url: Location
+    """`postgresql://host/database` or `sqlite:///path`; with a password only by reference, as
+    `env:NAME` or `file:/path` of the whole URL. A relative path starts at the plan."""
     tables: dict[str, Table] = field(default_factory=dict[str, Table])
     """Categories whose items go into a table that exists already, with its columns."""
     create: bool = True
