@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from orchestrator.ports import Surroundings
+from orchestrator.references import Location
 from workers.material.file_trees import FILE_BYTES
 from workers.material.row_mapping import Rows
 
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 class Sql:
     """Rows of a database."""
 
-    url: str
+    url: Location
     """The database, as SQLAlchemy writes it; with a password only as env:NAME or file:/path."""
     categories: Mapping[str, Rows]
     """By category, where its rows are."""

@@ -35,8 +35,8 @@ from orchestrator.ports import (
     Write,
     Written,
 )
-from workers.storage.rows import Row, arrays, chunks, content_of, entry, fits, named, row_of
 from orchestrator.references import Location
+from workers.storage.rows import Row, arrays, chunks, content_of, entry, fits, named, row_of
 from workers.storage.statements import PAGE, Statements, definitions, statements
 from workers.storage.tables import Layout, Table, key_fits, own
 
