@@ -37,6 +37,9 @@ POISON = Cause(
 )
 
 
+SPEED_EVERY_MS = 1_000
+
+
 class Conductor:
     """Leads when it holds the leader's lease, else waits for it."""
 
@@ -58,6 +61,7 @@ class Conductor:
         self._batch_users = batch_users
         self._plans: dict[str, Plan] = {}
         self._term: int | None = None
+        self._noted: dict[str, int] = {}
 
     def tick(self) -> bool:
         """Do what is due now; whether anything moved. Raises `Unavailable` when it could not."""
@@ -159,6 +163,7 @@ class Conductor:
             per_user = cell[0] > 0 and plan.phases[cell[0]].scope is Scope.USER
             busy |= flow.release_waiting(connection, run_id, cell, per_user=per_user) > 0
         busy |= flow.follow_up(connection, run_id, now=now, size=self._batch_users) > 0
+        self._note_speed(connection, run_id, now)
         if all(fact.ended == fact.units for fact in facts.values()):
             busy |= flow.move_run(
                 connection, run_id, RunState.RUNNING, RunState.FINISHED, finished_at=now
@@ -182,6 +187,11 @@ class Conductor:
                 connection, run_id, RunState.RUNNING, RunState.FINISHED, finished_at=now
             )
         return busy
+
+    def _note_speed(self, connection: Connection, run_id: str, now: int) -> None:
+        if now - self._noted.get(run_id, 0) >= SPEED_EVERY_MS:
+            self._noted[run_id] = now
+            flow.note_speed(connection, run_id, now=now)
 
     def _plan(self, connection: Connection, run_id: str) -> Plan:
         if run_id not in self._plans:

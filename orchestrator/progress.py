@@ -6,6 +6,7 @@ Every number is a sum of counters or a row of the ledger; nothing is counted by 
 import json
 from collections.abc import Iterator, Sequence
 from datetime import datetime
+from itertools import pairwise
 from typing import Any
 
 import msgspec
@@ -23,6 +24,7 @@ from orchestrator.ledger.schema import (
     cause,
     cell,
     counter,
+    decline,
     exception,
     quarantine,
     run,
@@ -179,7 +181,7 @@ class Progress:
                 for phase in plan.phases
             ]
             books = sum((phase.books for phase in phases), Books())
-            rate, left = _speed(connection, run_id, phases, now)
+            rate, left = _speed(connection, run_id, phases)
             workers = _working(connection, run_id)
             inventory = json.loads(row.inventory) if row.inventory else {}
             return Status(
@@ -333,6 +335,32 @@ class Progress:
                 rows = rows.where(quarantine.c.user == user)
             for row in connection.execute(rows):
                 yield self._quarantined(row, plan, run_id)
+
+    def reasons(self, run_id: str) -> list[dict[str, Any]]:
+        """How many copies are quarantined, by category, source and reason."""
+        with self._ledger.read() as connection:
+            plan = _plan(_row(connection, run_id))
+            rows = connection.execute(
+                select(
+                    quarantine.c.phase,
+                    quarantine.c.source,
+                    quarantine.c.reason,
+                    func.count().label("copies"),
+                )
+                .where(quarantine.c.run == run_id, quarantine.c.released_at.is_(None))
+                .group_by(quarantine.c.phase, quarantine.c.source, quarantine.c.reason)
+                .order_by(quarantine.c.phase, func.count().desc(), quarantine.c.source)
+            ).all()
+        return [
+            {
+                "category": plan.phases[row.phase].restore,
+                "source": row.source,
+                "reason": row.reason,
+                "copies": row.copies,
+                "means": Reason(row.reason).for_operator,
+            }
+            for row in rows
+        ]
 
     def _quarantined(self, row: Row[Any], plan: Plan, run_id: str) -> dict[str, Any]:
         context = f"quarantine:{run_id}:{row.user}:{row.phase}".encode()
@@ -533,9 +561,7 @@ def _causes(connection: Connection, run_id: str, plan: Plan) -> list[CauseRow]:
             func.min(cause.c.code).label("code"),
             func.min(cause.c.sentence).label("sentence"),
         )
-        .join(
-            cause, and_(cause.c.run == exception.c.run, cause.c.fingerprint == exception.c.cause)
-        )
+        .join(cause, and_(cause.c.run == exception.c.run, cause.c.fingerprint == exception.c.cause))
         .where(exception.c.run == run_id)
         .group_by(exception.c.cause, exception.c.phase, exception.c.state)
         .order_by(func.count().desc(), exception.c.cause, exception.c.phase)
@@ -563,9 +589,9 @@ def _working(connection: Connection, run_id: str) -> int:
 
 
 def _speed(
-    connection: Connection, run_id: str, phases: Sequence[PhaseProgress], now: int
+    connection: Connection, run_id: str, phases: Sequence[PhaseProgress]
 ) -> tuple[float | None, tuple[float, float] | None]:
-    """Items a second of late, and how long the rest may take: by the slow and the fast stretches."""
+    """Items a second of late, and how long the rest may take, by slow and by fast stretches."""
     rows = connection.execute(
         select(speed).where(speed.c.run == run_id).order_by(speed.c.at.desc()).limit(31)
     ).all()
@@ -579,7 +605,7 @@ def _speed(
     units_left = sum(phase.waiting for phase in phases)
     paces = [
         (later.units - earlier.units) / (later.at - earlier.at) * 1000
-        for later, earlier in zip(rows, rows[1:], strict=False)
+        for later, earlier in pairwise(rows)
         if later.at > earlier.at
     ]
     moving = sorted(pace for pace in paces if pace > 0)
@@ -606,13 +632,9 @@ QUIET_MS = 60_000
 
 
 def _is_declined(connection: Connection, run_id: str, user_hash: bytes) -> bool:
-    from orchestrator.ledger.schema import decline  # noqa: PLC0415
-
     return (
         connection.execute(
-            select(decline.c.run).where(
-                decline.c.run == run_id, decline.c.user_hash == user_hash
-            )
+            select(decline.c.run).where(decline.c.run == run_id, decline.c.user_hash == user_hash)
         ).first()
         is not None
     )

@@ -5,18 +5,20 @@ Each is one transaction that leaves a line in the audit log, and may be repeated
 
 import json
 import secrets
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Any
 
 from msgspec import Struct
-from sqlalchemy import Connection, delete, func, insert, select, update
+from sqlalchemy import Connection, delete, insert, select, update
 
 import orchestrator
+from orchestrator.causes import Cause
 from orchestrator.errors import NotFound, Refused
 from orchestrator.items import UserId
-from orchestrator.ledger import audit_log, flow
-from orchestrator.ledger.database import Ledger, insert_missing
+from orchestrator.ledger import audit_log, flow, outcomes
+from orchestrator.ledger.database import Ledger, insert_missing, upsert
 from orchestrator.ledger.schema import (
     approval,
     batch,
@@ -32,6 +34,7 @@ from orchestrator.ledger.schema import (
 )
 from orchestrator.lifecycle import (
     TERMINAL_RUNS,
+    TERMINAL_UNITS,
     BatchState,
     CellState,
     RunState,
@@ -43,6 +46,13 @@ from orchestrator.query import Query, matching
 from orchestrator.sealing import Sealer
 
 ROWS_AT_ONCE = 5_000
+AGAIN = Cause(
+    fingerprint="a6a123",
+    code="again",
+    sentence="an operator asked for another attempt",
+    transient=True,
+)
+_MAY_RETRY = frozenset({RunState.RUNNING, RunState.PAUSED, RunState.FINISHED})
 
 
 class Submission(Struct, frozen=True, kw_only=True):
@@ -282,33 +292,55 @@ class Runs:
             row = _row(connection, run_id)
             state = RunState(row.state)
             chosen = matching(run_id, query.only_failed(), self._sealer)
-            number = connection.execute(
-                select(func.count()).select_from(chosen.subquery())
-            ).scalar_one()
+            units = {(found.user, found.phase) for found in connection.execute(chosen)}
+            number = len(units)
             if dry_run or not number:
                 return number
-            if state not in {RunState.RUNNING, RunState.PAUSED, RunState.FINISHED}:
+            if state not in _MAY_RETRY:
                 raise Refused(f"a run that is {state} cannot retry", hint="submit the plan again")
             now = self._ledger.clock(connection)
-            _fail_to_wait(connection, run_id, chosen, now=now)
+            _try_again(connection, run_id, units, now=now)
             if state is RunState.FINISHED:
                 flow.move_run(connection, run_id, state, RunState.RUNNING, finished_at=None)
             self._log(connection, now, who, "retry", run_id, {"units": number, "reason": reason})
         return number
 
-    def release(self, run_id: str, copies: Mapping[int, bytes], *, who: str, reason: str) -> None:
-        """Mark quarantined copies as handed back by an operator; `copies` by their numbers."""
+    def release(self, run_id: str, copies: Mapping[int, bytes], *, who: str, reason: str) -> int:
+        """Hand back quarantined copies, mended by an operator; `copies` by their numbers.
+
+        Their units are tried again with these copies as the most trusted source. How many were
+        found.
+        """
         with self._ledger.begin() as connection:
+            row = _row(connection, run_id)
+            state = RunState(row.state)
+            if state not in _MAY_RETRY:
+                raise Refused(f"a run that is {state} takes nothing back")
             now = self._ledger.clock(connection)
-            for number, sealed in copies.items():
+            found = connection.execute(
+                select(quarantine.c.id, quarantine.c.user, quarantine.c.phase).where(
+                    quarantine.c.run == run_id, quarantine.c.id.in_(list(copies))
+                )
+            ).all()
+            for kept in found:
+                context = f"quarantine:{run_id}:{kept.user}:{kept.phase}".encode()
                 connection.execute(
                     update(quarantine)
-                    .where(quarantine.c.run == run_id, quarantine.c.id == number)
-                    .values(released_at=now, released_by=who, sealed=sealed)
+                    .where(quarantine.c.id == kept.id)
+                    .values(
+                        released_at=now,
+                        released_by=who,
+                        released=self._sealer.seal(copies[kept.id], context),
+                    )
                 )
+            if found:
+                _try_again(connection, run_id, {(kept.user, kept.phase) for kept in found}, now=now)
+                if state is RunState.FINISHED:
+                    flow.move_run(connection, run_id, state, RunState.RUNNING, finished_at=None)
             self._log(
-                connection, now, who, "release", run_id, {"copies": len(copies), "reason": reason}
+                connection, now, who, "release", run_id, {"copies": len(found), "reason": reason}
             )
+        return len(found)
 
     def decline(self, run_id: str, users: Iterable[UserId], *, who: str) -> int:
         """Put users on the decline list of a run, effective at once; how many were given."""
@@ -389,10 +421,10 @@ def _cancel_units(connection: Connection, run_id: str) -> None:
         .values(state=UnitState.CANCELLED)
         .returning(unit.c.phase, unit.c.user)
     ).all()
-    waves = flow.waves_of(connection, run_id)
+    wave_of = flow.waves_of(connection, run_id)
     sums: dict[tuple[int, int], int] = {}
     for row in cells:
-        key = (row.phase, waves(row.user))
+        key = (row.phase, wave_of(row.user))
         sums[key] = sums.get(key, 0) + 1
     for (phase, wave), number in sums.items():
         flow.count(connection, run_id, phase, wave, cancelled=number)
@@ -401,33 +433,51 @@ def _cancel_units(connection: Connection, run_id: str) -> None:
     )
 
 
-def _fail_to_wait(connection: Connection, run_id: str, chosen: Any, *, now: int) -> None:
-    """Failed units wait again, and the counters know."""
-    rows = connection.execute(chosen).all()
-    waves = flow.waves_of(connection, run_id)
-    sums: dict[tuple[int, int], int] = {}
-    for start in range(0, len(rows), ROWS_AT_ONCE):
-        part = rows[start : start + ROWS_AT_ONCE]
-        by_phase: dict[int, list[int]] = {}
-        for row in part:
-            by_phase.setdefault(row.phase, []).append(row.user)
-            key = (row.phase, waves(row.user))
-            sums[key] = sums.get(key, 0) + 1
-        for phase, users in by_phase.items():
-            these = (
-                exception.c.run == run_id,
-                exception.c.phase == phase,
-                exception.c.user.in_(users),
-            )
-            connection.execute(
-                update(unit)
-                .where(unit.c.run == run_id, unit.c.phase == phase, unit.c.user.in_(users))
-                .values(state=UnitState.WAITING, attempts=0)
-            )
-            connection.execute(
-                update(exception)
-                .where(*these)
-                .values(state=UnitState.WAITING, not_before=now, awaits=None, batch=None)
-            )
-    for (phase, wave), number in sums.items():
-        flow.count(connection, run_id, phase, wave, failed=-number)
+def _try_again(
+    connection: Connection, run_id: str, units: Collection[tuple[int, int]], *, now: int
+) -> None:
+    """Units, as user and phase, wait for another attempt; the counters know."""
+    wave_of = flow.waves_of(connection, run_id)
+    by_phase: dict[int, list[int]] = {}
+    for user, phase in sorted(units):
+        by_phase.setdefault(phase, []).append(user)
+    for phase, users in by_phase.items():
+        for start in range(0, len(users), ROWS_AT_ONCE):
+            _wait(connection, run_id, phase, users[start : start + ROWS_AT_ONCE], wave_of, now)
+
+
+def _wait(
+    connection: Connection,
+    run_id: str,
+    phase: int,
+    users: list[int],
+    wave_of: Callable[[int], int],
+    now: int,
+) -> None:
+    these = (unit.c.run == run_id, unit.c.phase == phase, unit.c.user.in_(users))
+    before = connection.execute(select(unit.c.user, unit.c.state).where(*these)).all()
+    connection.execute(update(unit).where(*these).values(state=UnitState.WAITING, attempts=0))
+    upsert(
+        connection,
+        exception,
+        [
+            {
+                "run": run_id,
+                "user": user,
+                "phase": phase,
+                "state": UnitState.WAITING,
+                "cause": AGAIN.fingerprint,
+                "not_before": now,
+                "awaits": None,
+                "batch": None,
+                "since": now,
+            }
+            for user in users
+        ],
+    )
+    outcomes.record_causes(connection, run_id, phase, [AGAIN])
+    for (wave, state), number in Counter(
+        (wave_of(row.user), UnitState(row.state)) for row in before
+    ).items():
+        if state in TERMINAL_UNITS:
+            flow.count(connection, run_id, phase, wave, **{state.value: -number})

@@ -1,4 +1,4 @@
-"""What a claimed batch asks for: its phase, its units, and what is known of each from the ledger."""
+"""What a claimed batch asks for: its phase, its units, and what the ledger knows of each."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,13 +10,13 @@ from orchestrator.causes import Cause
 from orchestrator.items import Ident, UserId
 from orchestrator.ledger.leases import Batch
 from orchestrator.ledger.outcomes import UnitResult
-from orchestrator.ledger.schema import decline, run_user, unit
+from orchestrator.ledger.schema import decline, quarantine, run_user, unit
 from orchestrator.lifecycle import UnitState
 from orchestrator.plan import After, Phase, Scope
 from orchestrator.ports import Category, Rules, Target
 from orchestrator.reconcile import Hand
 from workers.journal import hands
-from workers.unit_work import UnitWork
+from workers.unit_work import UnitWork, quarantine_context
 from workers.workplace import Site, Workplace, place_of
 
 PREDECESSOR_OPEN = Cause(
@@ -77,8 +77,10 @@ def load(work: Workplace, held: Batch) -> Assignment:
             users=[unit_work.user_hash for unit_work in units],
             run=held.run,
         )
+        released = _released(connection, work, held)
     for unit_work in units:
         unit_work.hands = by_hand.get(unit_work.user_hash, {})
+        unit_work.released = released.get(unit_work.user, {})
     incident = site.plan.incident
     return Assignment(
         held=held,
@@ -199,3 +201,22 @@ def _after_predecessors(
             case _:
                 ready.append(unit_work)
     return ready, postponed
+
+
+def _released(connection: Connection, work: Workplace, held: Batch) -> dict[int, dict[str, bytes]]:
+    """By user, what operators handed back, by the hash of what it stands for."""
+    rows = connection.execute(
+        select(quarantine.c.user, quarantine.c.sha256, quarantine.c.released)
+        .where(
+            quarantine.c.run == held.run,
+            quarantine.c.phase == held.phase,
+            _members(held, quarantine.c.user),
+            quarantine.c.released_at.is_not(None),
+        )
+        .order_by(quarantine.c.id)
+    )
+    found: dict[int, dict[str, bytes]] = {}
+    for row in rows:
+        context = quarantine_context(held.run, row.user, held.phase)
+        found.setdefault(row.user, {})[row.sha256] = work.sealer.open(row.released, context)
+    return found

@@ -190,7 +190,7 @@ def _digest(
     inventories: dict[str, Inventory],
     users: list[tuple[UserId, bool]],
 ) -> str:
-    """What is approved: plan, code, who is in scope, who is declined, and the recovered material."""
+    """What is approved: plan, code, users in scope and declined, and the recovered material."""
     seal = hashlib.sha256()
     for user, _ in users:
         seal.update(work.sealer.user_hash(user))

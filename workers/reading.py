@@ -7,6 +7,7 @@ than one with 2,000.
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from hashlib import sha256
 
 from msgspec import Struct
 
@@ -75,6 +76,8 @@ class Reading:
     rules: Rules
     beat: Callable[[], None]
     ambiguous: bool = False
+    mended: frozenset[str] = frozenset()
+    """SHA-256 of damaged copies that an operator mended: the files of the first source."""
     damaged: list[Quarantined] = field(default_factory=list[Quarantined])
     copies: int = 0
     nameless: int = 0
@@ -84,6 +87,7 @@ class Reading:
     bytes_framing: int = 0
     _best: dict[Ident, _Candidate] = field(default_factory=dict[Ident, _Candidate])
     _broken: set[Ident] = field(default_factory=set[Ident])
+    _idents_of_mended: dict[str, Ident] = field(default_factory=dict[str, Ident])
     _kept: int = 0
 
     @property
@@ -152,10 +156,11 @@ class Reading:
                         self.copies += 1
                         self.bytes_quarantined += sum(span.length for span in found.spans)
                         self.damaged.append(Quarantined(source=part.source, damaged=found))
-                        if found.ident is None:
+                        ident = found.ident or self._mended_ident(found)
+                        if ident is None:
                             self.nameless += 1
                         else:
-                            named.append(found.ident)
+                            named.append(ident)
                     case Framing():
                         self.bytes_framing += found.span.length
                 if ordinal % 256 == 0:
@@ -168,6 +173,8 @@ class Reading:
         self.copies += 1
         for span in copy.spans:
             self.bytes_copies += span.length
+            if trust == 0 and span.file in self.mended:
+                self._idents_of_mended.setdefault(span.file, copy.item.ident)
         rank = precedence(copy, trust)
         item = copy.item
         known = self._best.get(item.ident)
@@ -186,6 +193,12 @@ class Reading:
             known.rank, known.trust, known.ordinal = rank, trust, ordinal
             known.digest, known.copy = item.digest, copy if keep else None
             self._grow(item.size)
+
+    def _mended_ident(self, damaged: Damaged) -> Ident | None:
+        """The item that an operator made of these bytes, whose further copy they are."""
+        if not self.mended:
+            return None
+        return self._idents_of_mended.get(sha256(damaged.data).hexdigest())
 
     def _grow(self, size: int) -> None:
         if self._kept < 0:

@@ -7,6 +7,7 @@ target acknowledged, and lost after it was read back, is noticed before `verify`
 
 from collections.abc import Iterator, Sequence
 from datetime import timedelta
+from functools import partial
 from itertools import groupby
 
 from msgspec import Struct
@@ -15,7 +16,7 @@ from sqlalchemy import Connection, select
 from orchestrator.books import Note, Outcome
 from orchestrator.causes import Cause, cause_of
 from orchestrator.errors import Unavailable
-from orchestrator.items import Attachment, Item, UserId
+from orchestrator.items import Attachment, File, Folder, Item, UserId
 from orchestrator.ledger import outcomes
 from orchestrator.ledger.leases import Batch
 from orchestrator.ledger.outcomes import JournalRow, UnitResult
@@ -49,6 +50,8 @@ LOOKS = 5
 SLICE_SECONDS = 300.0
 """After so long a batch is handed back, so that no batch holds a worker for ever."""
 BESIDE_MARK = "recovered"
+RELEASED = "released"
+"""What the accounts call the copies that an operator mended; a source more trusted than any."""
 
 
 class Open(Struct, frozen=True, kw_only=True):
@@ -84,7 +87,7 @@ class Restoration:
         )
 
     def carry_out(self) -> None:
-        """Restore every unit of the batch and give it back; raises `LeaseLost` when it was taken."""
+        """Restore every unit of the batch and give it back. Raises `LeaseLost`."""
         chunk: list[Open] = []
         complete: list[UnitWork] = []
         size = 0
@@ -116,16 +119,24 @@ class Restoration:
         task = self._task
         owners = [unit.owner for unit in units]
         streams = [
-            (trust, name, task.site.source(name).folders(task.phase.restore, owners))
-            for trust, name in enumerate(task.phase.sources)
+            (name, task.site.source(name).folders(task.phase.restore, owners))
+            for name in task.phase.sources
         ]
         for unit in units:
+            folders = [(name, next(stream)) for name, stream in streams]
+            if unit.released:
+                folders.insert(0, (RELEASED, _folder_of(unit)))
             recovered = [
-                Recovered(trust=trust, source=name, folder=next(folders))
-                for trust, name, folders in streams
+                Recovered(trust=trust, source=name, folder=folder)
+                for trust, (name, folder) in enumerate(folders)
             ]
             unit.reading = Reading(
-                recovered, task.category, task.rules, self._beat, ambiguous=unit.ambiguous
+                recovered,
+                task.category,
+                task.rules,
+                self._beat,
+                ambiguous=unit.ambiguous,
+                mended=frozenset(unit.released),
             )
             unit.reading.read()
             unit.keep_damaged(self._work.sealer)
@@ -530,6 +541,17 @@ def _of_beside(live: Standing | Tombstone | None, hand: Hand) -> Leave | None:
             return Leave(outcome=Outcome.DECLINED)
         case None:
             return Leave(outcome=Outcome.DECLINED) if hand.verified else None
+
+
+def _folder_of(unit: UnitWork) -> Folder:
+    """What an operator handed back for a unit, each file named by what it stands for."""
+    return Folder(
+        owner=unit.owner,
+        files=[
+            File(name=sha256, size=len(data), read=partial(bytes, data))
+            for sha256, data in unit.released.items()
+        ],
+    )
 
 
 def _same(one: Sequence[Attachment], other: Sequence[Attachment]) -> bool:

@@ -69,6 +69,8 @@ class UnitWork:
     declined: bool
     ambiguous: bool
     hands: dict[Ident, Hand]
+    released: dict[str, bytes] = field(default_factory=dict[str, bytes])
+    """Copies that an operator mended, by the SHA-256 of what was quarantined."""
     reading: Reading | None = None
     trouble: Cause | None = None
     """Why items are still pending."""
@@ -119,7 +121,9 @@ class UnitWork:
             self.lines.append(Line(ident=broken, outcome=outcome))
         if not self.declined:
             for found in self.reading.damaged:
-                self.kept.append(self._sealed(found, sealer))
+                kept = self._sealed(found, sealer)
+                if kept.sha256 not in self.released:
+                    self.kept.append(kept)
 
     def keep_refused(
         self, copy: Copy, source: str, reason: Reason, detail: str, sealer: Sealer

@@ -6,10 +6,10 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from itertools import accumulate
 
-from sqlalchemy import Connection, and_, exists, func, insert, or_, select, update
+from sqlalchemy import Connection, and_, delete, exists, func, insert, or_, select, update
 
 from orchestrator.admission import Cell, Facts, Move
-from orchestrator.ledger.database import upsert
+from orchestrator.ledger.database import insert_missing, upsert
 from orchestrator.ledger.schema import (
     approval,
     batch,
@@ -18,6 +18,7 @@ from orchestrator.ledger.schema import (
     exception,
     promotion,
     run,
+    speed,
     unit,
 )
 from orchestrator.lifecycle import (
@@ -274,3 +275,25 @@ def unfinished_batches(connection: Connection, run_id: str) -> bool:
         ).first()
         is not None
     )
+
+
+def note_speed(connection: Connection, run_id: str, *, now: int) -> None:
+    """Remember how much was done by now; what is older than a hundred notes is forgotten."""
+    done = connection.execute(
+        select(
+            func.coalesce(func.sum(counter.c.items), 0),
+            func.coalesce(func.sum(counter.c.settled + counter.c.failed), 0),
+        ).where(counter.c.run == run_id)
+    ).one()
+    insert_missing(
+        connection, speed, [{"run": run_id, "at": now, "items": done[0], "units": done[1]}]
+    )
+    oldest = connection.execute(
+        select(speed.c.at)
+        .where(speed.c.run == run_id)
+        .order_by(speed.c.at.desc())
+        .offset(100)
+        .limit(1)
+    ).scalar_one_or_none()
+    if oldest is not None:
+        connection.execute(delete(speed).where(speed.c.run == run_id, speed.c.at <= oldest))

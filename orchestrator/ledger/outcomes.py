@@ -191,9 +191,7 @@ def _balanced(result: UnitResult) -> UnitResult:
     return UnitResult(user=result.user, state=UnitState.FAILED, books=Books(), cause=UNBALANCED)
 
 
-def _rows(
-    connection: Connection, held: Batch, users: Sequence[int]
-) -> dict[int, dict[str, Any]]:
+def _rows(connection: Connection, held: Batch, users: Sequence[int]) -> dict[int, dict[str, Any]]:
     found = connection.execute(
         select(unit).where(
             unit.c.run == held.run, unit.c.phase == held.phase, unit.c.user.in_(users)

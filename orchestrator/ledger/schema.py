@@ -255,6 +255,7 @@ quarantine = Table(
     Column("length", BigInteger, nullable=False),
     Column("released_at", BigInteger),
     Column("released_by", Text),
+    Column("released", LargeBinary),  # what an operator handed back, sealed
     Column("sealed", LargeBinary, nullable=False),
     Index("quarantine_by_unit", "run", "user", "phase"),
 )
