@@ -18,6 +18,10 @@ _PIXEL_BYTES: Final = {ImageKind.HEIF: 6, ImageKind.AVIF: 12}
 and 9.5."""
 
 _CODED_ITEMS: Final = frozenset({b"hvc1", b"av01", b"lhv1", b"vvc1", b"jpeg", b"avc1"})
+_OUTER_BOXES: Final = frozenset(
+    {b"ftyp", b"meta", b"mdat", b"moov", b"moof", b"free", b"skip", b"wide", b"uuid", b"mpvd"}
+    | {b"sefd", b"idat", b"mfra", b"sidx", b"styp"}
+)
 _MOST_ITEMS: Final = 65_535
 
 
@@ -42,6 +46,8 @@ def lay_out(data: bytes, kind: ImageKind) -> Layout:
     meta, end = None, 0
     for box in boxes(data, 0, len(data)):
         if box.end > len(data):
+            if meta is not None and box.kind not in _OUTER_BOXES:
+                break  # junk that reads like a box's head
             raise broken(data, box.start, Reason.CUT, "box goes beyond the end")
         end = box.end
         if box.kind == b"meta" and meta is None:
