@@ -131,7 +131,7 @@ class HighScores:
 
     def beside(self, item: Item, mark: str) -> Item:
         """The same score under an ident of its own, which it carries together with the mark."""
-        ident = ident_beside(item.ident, mark)
+        ident = ident_beside(item.ident)
         score = read_score(decoded(item.content), "", self._owner_fields)
         score = structs.replace(
             score, more={**score.more, IDENT: ident, MARK: mark}, ident=Ident(ident)

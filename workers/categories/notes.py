@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from functools import partial
 from hashlib import sha256
 from posixpath import basename, dirname, normpath, splitext
-from typing import ClassVar, Final
+from typing import Any, ClassVar, Final
 
 from msgspec import Struct, structs
 
@@ -45,7 +45,7 @@ from workers.formats.journals import (
     sequence,
 )
 from workers.formats.json_records import pieces
-from workers.formats.keep import ACCEPT_UNDATED, is_keep
+from workers.formats.keep import ACCEPT_UNDATED, dated, is_keep
 from workers.formats.markdown_notes import titled_markdown
 from workers.formats.note_formats import (
     ENEX,
@@ -102,13 +102,15 @@ class Notes:
             note = interpreted(content)
         except ItemRejected:
             return None
+        if note.says_nothing and not attachments:
+            return None
         digest = note_digest(note, attachments)
         ident = note.ident or derived_ident(owner, CATEGORY, digest)
         return Recognised(ident=ident, digest=digest, revised=note.revised)
 
     def beside(self, item: Item, mark: str) -> Item:
         """The same note under another ident, its title marked."""
-        ident = ident_beside(item.ident, mark)
+        ident = ident_beside(item.ident)
         content, media = marked(item.content, item.media, ident, mark)
         digest = note_digest(interpreted(content), item.attachments)
         return structs.replace(item, ident=ident, digest=digest, content=content, media=media)
@@ -143,6 +145,11 @@ def _completed(
     entry: bytes, zones: tuple[bytes, ...], needs: tuple[str, ...], ident: Ident
 ) -> bytes:
     return as_calendar(completed(entry, needs, ident), zones)
+
+
+def _dated(fields: Mapping[str, Any], needs: tuple[str, ...], ident: Ident) -> bytes:
+    del needs, ident
+    return dated(fields)
 
 
 def _companions(names: Mapping[str, File]) -> Mapping[str, list[File]]:
@@ -275,6 +282,7 @@ class _Reading:
                 reason=reason,
                 detail=detail,
                 keep=piece.fields is not None and is_keep(piece.fields),
+                repaired=partial(_dated, piece.fields or {}),
             )
 
     def note(

@@ -42,7 +42,7 @@ _PROLOGUE: Final = re.compile(
 )
 _EPILOGUE: Final = re.compile(rb"\s*+(?:</en-export\s*+>)?+\s*+")
 _TOKEN: Final = re.compile(rb"<!\[CDATA\[|<note(?:\s[^<>]*+)?+>|</note\s*+>")
-_CLOSE: Final = re.compile(rb"</note\s*+>")
+_NOTE_TAG: Final = re.compile(rb"<note(?:\s[^<>]*+)?+>|</note\s*+>")
 _CONTENT: Final = re.compile(rb"<content\s*+(/?+)>")
 _TITLE: Final = re.compile(rb"<title>[^<>]*+</title>|<title\s*+/>")
 _ATTRIBUTES: Final = re.compile(rb"<note-attributes\s*+(/?+)>")
@@ -94,7 +94,7 @@ def stretches(data: bytes) -> Iterator[Stretch]:
 def _note_tags(data: bytes) -> Iterator[tuple[int, int, bool]]:
     """Start, end and kind of each tag of a note that is not text of another.
 
-    A CDATA section that holds the end of a note was broken: it swallows what follows.
+    A CDATA section that holds the tag of a note has lost its end: it swallows what follows.
     """
     offset = 0
     last = data.rfind(_CLOSED)
@@ -104,7 +104,7 @@ def _note_tags(data: bytes) -> Iterator[tuple[int, int, bool]]:
             yield match.start(), match.end(), match[0].startswith(b"<note")
         elif offset <= last:
             end = data.find(_CLOSED, offset)
-            if _CLOSE.search(data, offset, end) is None:
+            if _NOTE_TAG.search(data, offset, end) is None:
                 offset = end
 
 

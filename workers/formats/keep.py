@@ -103,9 +103,15 @@ def read_keep(fields: Mapping[str, Any]) -> Note:
     )
 
 
+def dated(fields: Mapping[str, Any]) -> bytes:
+    """The object with the time of change that stands for none."""
+    return msgspec.json.encode({**fields, "userEditedTimestampUsec": 0})
+
+
 def _moment(value: int | str | None, field: str) -> datetime | None:
     if value is None:
         return None
     if isinstance(value, str) and not (value.isascii() and value.isdecimal()):
         raise ItemRejected(Reason.VALUE, field)
-    return from_microseconds(int(value)) if len(str(value)) < 20 else None  # noqa: PLR2004 - digits of 64 bits
+    number = int(value) if len(str(value)) < 20 else 0  # noqa: PLR2004 - digits of 64 bits
+    return from_microseconds(number) if number else None
