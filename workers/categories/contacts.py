@@ -27,15 +27,17 @@ from orchestrator.items import (
 from orchestrator.ports import Recognised, Rules
 from orchestrator.reasons import Reason
 from workers.formats.components import Component, components
+from workers.formats.contact_files import parts_of
 from workers.formats.content_lines import Blank, Line, escape, lex, unescape, write_line
 from workers.formats.idents import derived_ident, ident_beside
 from workers.formats.tiling import blank, readable, whole_damaged
 from workers.formats.vcard import Card, write
-from workers.formats.vcard_files import BadCard, Part, Space, WholeCard, is_vcard, read_cards
+from workers.formats.vcard_files import BadCard, Part, Space, WholeCard
 from workers.formats.vcard_meaning import digest_of
 from workers.formats.vcard_properties import fact_of, fact_of_line
 from workers.formats.vcard_reading import live_card, moment
 from workers.formats.vcard_repairs import DERIVE_UID, LOSSY, REPAIRS
+from workers.formats.wide_text import is_wide, widened
 
 VCARD: Final = Media("vcf", "text/vcard")
 _CATEGORY: Final = "contacts"
@@ -97,18 +99,24 @@ class Contacts:
         framing = blank(file.name, data)
         if framing is not None:
             yield framing
-        elif is_vcard(data):
-            for part in read_cards(data, rules):
-                yield _found(part, file.name, data, owner, rules)
-        else:
-            yield whole_damaged(file.name, data, Reason.UNSUPPORTED, "no contacts in it")
+            return
+        try:
+            wide = widened(data) if is_wide(data) else None
+        except UnicodeDecodeError:
+            yield whole_damaged(file.name, data, Reason.ENCODING, "no UTF-16, as it says it is")
+            return
+        start = 0
+        for part in parts_of(data if wide is None else wide.narrow, owner, rules):
+            end = part.offset + part.length
+            end = end if wide is None else wide.place(end)
+            yield _found(part, Span(file.name, start, end - start), data[start:end], owner, rules)
+            start = end
 
 
 KIND = Contacts
 
 
-def _found(part: Part, name: str, data: bytes, owner: UserId, rules: Rules) -> Found:
-    span = Span(name, part.offset, part.length)
+def _found(part: Part, span: Span, data: bytes, owner: UserId, rules: Rules) -> Found:
     match part:
         case WholeCard():
             return _copy(part, span, owner, rules)
@@ -116,7 +124,7 @@ def _found(part: Part, name: str, data: bytes, owner: UserId, rules: Rules) -> F
             return Damaged(
                 reason=part.reason,
                 spans=(span,),
-                data=data[part.offset : part.offset + part.length],
+                data=data,
                 ident=_ident(part.uid) if part.uid else None,
                 detail=part.detail,
                 repairs=part.repairs,

@@ -14,10 +14,10 @@ from workers.formats.components import MOST_LINES, Component, components
 from workers.formats.content_lines import Blank
 from workers.formats.mojibake import looks_like_mojibake
 from workers.formats.record_times import possible
-from workers.formats.vcard import LONGEST_TEXT, has_controls, sound, write
+from workers.formats.vcard import LONGEST_TEXT, Property, has_controls, sound, write
 from workers.formats.vcard_meaning import digest_of
 from workers.formats.vcard_properties import UID
-from workers.formats.vcard_reading import moment, read_card
+from workers.formats.vcard_reading import finished, moment, read_card
 from workers.formats.vcard_repairs import Repairing
 
 _END_LINE: Final = re.compile(rb"(?:\A|[\r\n])(END:VCARD)[ \t]*(?=[\r\n]|\Z)", re.IGNORECASE)
@@ -98,6 +98,37 @@ def read_cards(data: bytes, rules: Rules) -> Iterator[Part]:
             yield whole
         else:
             yield from _with_care(record, begin, rules)
+
+
+def converted(
+    properties: list[Property], version: str, offset: int, length: int, rules: Rules
+) -> Part:
+    """What a record of another format becomes, its values escaped already."""
+    if length > rules.item_bytes:
+        return BadCard(
+            offset=offset, length=length, reason=Reason.TOO_LARGE, detail=f"{length} bytes"
+        )
+    repairing = Repairing(rules.repairs)
+    try:
+        card = finished(properties, version, rules, repairing)
+    except ItemRejected as rejected:
+        return BadCard(
+            offset=offset,
+            length=length,
+            reason=rejected.reason,
+            detail=rejected.detail,
+            repairs=tuple(repairing.applied),
+        )
+    return WholeCard(
+        offset=offset,
+        length=length,
+        content=write(card),
+        digest=digest_of(card.properties),
+        uid=card.first("UID").strip(),
+        rev=card.first("REV"),
+        repairs=tuple(repairing.applied),
+        degraded=tuple(repairing.degraded),
+    )
 
 
 def _stretches(data: bytes) -> Iterator[tuple[int, int]]:

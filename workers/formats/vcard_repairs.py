@@ -142,14 +142,10 @@ def _unmixed(properties: list[Property], repairing: Repairing) -> list[Property]
 
 def _kept_one(properties: list[Property], version: str, repairing: Repairing) -> list[Property]:
     kept: list[Property] = []
-    places: dict[tuple[int, str], int] = {}
+    places: dict[int, int] = {}
     for fact, value in properties:
-        if fact.name not in ONCE:
-            kept.append((fact, value))
-            continue
-        alternative = _alternative(fact) if version == "4.0" else ""
-        place = places.setdefault((fact.bit, alternative), len(kept))
-        if place == len(kept):
+        place = places.setdefault(fact.bit, len(kept)) if fact.name in ONCE else len(kept)
+        if place == len(kept) or (version == "4.0" and _alternatives(kept[place][0], fact)):
             kept.append((fact, value))
             continue
         first_fact, first = kept[place]
@@ -166,9 +162,13 @@ def _kept_one(properties: list[Property], version: str, repairing: Repairing) ->
     return kept
 
 
-def _alternative(fact: Fact) -> str:
-    """4.0 may give one property several times, as versions of each other (RFC 6350 §5.4)."""
-    return next((values[0] for name, values in fact.params if name == "ALTID" and values), "")
+def _alternatives(one: Fact, other: Fact) -> bool:
+    """4.0 may say one thing in several ways, under one ALTID (RFC 6350 §5.4)."""
+    first, second = (
+        next((values for name, values in fact.params if name == "ALTID"), None)
+        for fact in (one, other)
+    )
+    return first is not None and first == second
 
 
 def _comparable(value: bytes) -> bytes:
