@@ -46,8 +46,8 @@ from workers.formats.time_zones import to_utc, zone_name
 FIXED_STAMP: Final = b"19700101T000000Z"
 """The DTSTAMP of what has none: always the same, and plainly nobody's clock."""
 
-_TASK_STATUS: Final = frozenset({b"NEEDS-ACTION", b"COMPLETED", b"IN-PROCESS", b"CANCELLED"})
-_MAY_BE_LEFT_OUT_EMPTY: Final = frozenset(
+TASK_STATUS: Final = frozenset({b"NEEDS-ACTION", b"COMPLETED", b"IN-PROCESS", b"CANCELLED"})
+LEFT_OUT_EMPTY: Final = frozenset(
     {"RDATE", "EXDATE", "DTEND", "DUE", "DURATION", "COMPLETED", "CREATED", "LAST-MODIFIED"}
     | {"SEQUENCE", "PRIORITY", "PERCENT-COMPLETE", "GEO", "URL", "UID", "ATTENDEE", "ORGANIZER"}
     | {"STATUS", "CLASS", "TRANSP", "RELATED-TO", "ATTACH", "DTSTAMP"}
@@ -169,7 +169,7 @@ class _Checker:
                     self.changed = True
                     continue
                 line = mended
-            elif not line.value and known.name in _MAY_BE_LEFT_OUT_EMPTY:
+            elif not line.value and known.name in LEFT_OUT_EMPTY:
                 self.empty(line.name)
                 continue
             if known.zone is not None:
@@ -247,7 +247,7 @@ class _Checker:
         """TEXT, or a list of it."""
         value = line.value
         several = known.holds is Holds.TEXTS
-        if not value and known.name in _MAY_BE_LEFT_OUT_EMPTY:
+        if not value and known.name in LEFT_OUT_EMPTY:
             self.empty(known.name)
             return None
         if (b"\\" in value or b";" in value or b"," in value) and not sound_text(
@@ -263,7 +263,7 @@ class _Checker:
         if (
             known.name == "STATUS"
             and self.node.name == "VTODO"
-            and value.strip().upper() not in _TASK_STATUS
+            and value.strip().upper() not in TASK_STATUS
         ):
             raise ItemRejected(Reason.VALUE, "STATUS is none of a task's")
         return line
@@ -271,7 +271,7 @@ class _Checker:
     def trimmed(self, line: Line) -> Line | None:
         """The line without white space around its value; None where nothing else is there."""
         value = line.value.strip()
-        if not value and line.name in _MAY_BE_LEFT_OUT_EMPTY:
+        if not value and line.name in LEFT_OUT_EMPTY:
             self.empty(line.name)
             return None
         if value == line.value:
@@ -360,7 +360,7 @@ class _Checker:
             len(value) == _INSTANT_BYTES
             and value.endswith(b"Z")
             and self.bounds.first <= value <= self.bounds.last
-            and well_formed(value.decode("latin-1"))
+            and well_formed(value)
         ):
             return line if known.zone is None else self.unzoned(line)
         trimmed = self.trimmed(line)

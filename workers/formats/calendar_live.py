@@ -6,7 +6,7 @@ from orchestrator.items import Ident, Item, UserId
 from orchestrator.ports import Recognised
 from workers.formats.calendar_meaning import digest_of, instant_of, text_of, zone_meanings
 from workers.formats.calendar_objects import Shape
-from workers.formats.calendar_properties import made, relined
+from workers.formats.calendar_properties import lines_of, made, relined
 from workers.formats.calendar_records import ZONE, Node, node, reading
 from workers.formats.calendar_writing import write_component
 from workers.formats.content_lines import Line, escape
@@ -87,3 +87,14 @@ def _marked(lines: Sequence[Line], mark: str) -> list[Line]:
     if not any(line.name == "SUMMARY" for line in kept):
         kept.append(made("SUMMARY", b"(" + written + b")"))
     return kept
+
+
+def parents_of(content: bytes) -> frozenset[str]:
+    """The UIDs of what an object of ours is a part of."""
+    if b"RELATED-TO" not in content.upper():
+        return frozenset()
+    return frozenset(
+        text_of(line)
+        for line in lines_of(content)
+        if line.name == "RELATED-TO" and (line.param("RELTYPE") or "PARENT").upper() == "PARENT"
+    )

@@ -29,6 +29,8 @@ class Part(Struct, kw_only=True):
     """Reads it. Raises `ItemRejected`."""
     verbatim: bytes = b""
     """Its bytes where they can be written as they are."""
+    clean: bool = False
+    """They are UTF-8 without control characters."""
 
 
 class Material(Struct, kw_only=True):
@@ -63,6 +65,7 @@ def icalendar_material(name: str, data: bytes) -> Material | None:
                 uid=uid_of(data, record),
                 load=_Loader(raw, suspicious=suspicious),
                 verbatim=raw,
+                clean=not suspicious,
             )
         )
     return Material(name=name, data=data, parts=parts, strays=strays, framing=found.framing)

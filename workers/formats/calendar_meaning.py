@@ -1,6 +1,6 @@
 """When two calendar objects mean the same: their canonical form and its digest."""
 
-from collections.abc import Container, Sequence
+from collections.abc import Container, Iterable, Sequence
 from datetime import UTC, datetime
 from hashlib import sha256
 
@@ -36,15 +36,26 @@ def canonical(component: Writable, means: ZoneNames) -> bytes:
     found: list[bytes] = []
     for line in component.lines:
         found += entries(line, property_of(line), means)
-    found.sort()
-    inside = sorted(canonical(child, means) for child in component.children)
-    return b"\x1d%s\x1e%s%s\x1c" % (component.name.encode(), b"\x1e".join(found), b"".join(inside))
+    return form(component.name, found, [canonical(child, means) for child in component.children])
+
+
+def form(name: str, found: Iterable[bytes], inside: Iterable[bytes]) -> bytes:
+    """The canonical form of a component's entries and of what is inside of it."""
+    return b"\x1d%s\x1e%s%s\x1c" % (
+        name.encode(),
+        b"\x1e".join(sorted(found)),
+        b"".join(sorted(inside)),
+    )
 
 
 def digest_of(components: Sequence[Writable], means: ZoneNames) -> Digest:
     """The digest of an object: its components in any order."""
-    forms = sorted(canonical(component, means) for component in components)
-    return Digest(sha256(b"".join(forms)).digest())
+    return digest_of_forms([canonical(component, means) for component in components])
+
+
+def digest_of_forms(forms: Iterable[bytes]) -> Digest:
+    """The digest of the canonical forms of an object's components."""
+    return Digest(sha256(b"".join(sorted(forms))).digest())
 
 
 def text_of(line: Line) -> str:

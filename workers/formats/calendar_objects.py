@@ -32,11 +32,13 @@ from workers.formats.calendar_material import Material, Part
 from workers.formats.calendar_meaning import (
     canonical,
     digest_of,
+    digest_of_forms,
     instant_of,
     text_of,
     zone_meanings,
 )
 from workers.formats.calendar_properties import ZoneNames, made
+from workers.formats.calendar_quick import quick
 from workers.formats.calendar_records import ZONE, Envelope
 from workers.formats.calendar_repairs import LOSSY, Mending
 from workers.formats.calendar_writing import PRODUCT, as_written, write_component
@@ -154,12 +156,18 @@ class _Reader:
         self.rules = rules
         self.zones = zones
         self.bounds = Bounds.of(rules)
+        self.places: dict[int, _Place] = {}
 
     def group(self, parts: Sequence[Part]) -> Iterator[Found]:
         """All components of one UID."""
         if sum(part.length for part in parts) > self.rules.item_bytes:
             yield self.damaged(parts, ItemRejected(Reason.TOO_LARGE, "larger than an item may be"))
             return
+        if len(parts) == 1 and parts[0].clean:
+            copy = self.quickly(parts[0])
+            if copy is not None:
+                yield copy
+                return
         sound: list[_Sound] = []
         broken: list[_Broken] = []
         for part in parts:
@@ -183,6 +191,36 @@ class _Reader:
         newest = max(masters, key=lambda one: one.revision)
         for master in masters:
             yield self.object(master, overrides if master is newest else [])
+
+    def quickly(self, part: Part) -> Copy | None:
+        """A component that stands alone and needs nothing; None where it may need something."""
+        place = self.places.get(id(part.envelope))
+        if place is None:
+            place = _Place(part.envelope, self.zones.of(part.envelope), self.rules)
+            self.places[id(part.envelope)] = place
+        if not place.sound:
+            return None
+        found = quick(
+            part.verbatim,
+            part.kind,
+            zones=place.zones,
+            bounds=self.bounds,
+            means=place.means,
+        )
+        if found is None:
+            return None
+        return Copy(
+            item=Item(
+                ident=Ident(found.uid),
+                digest=digest_of_forms((found.canonical,)),
+                media=MEDIA,
+                content=place.around(found.zones, found.content),
+                revised=instant_of(found.changed),
+            ),
+            spans=(Span(self.material.name, part.offset, part.length),),
+            repairs=place.repairs,
+            sequence=found.sequence,
+        )
 
     def component(self, part: Part) -> _Sound | _Broken:
         """Read and check one."""
@@ -277,15 +315,44 @@ class _Reader:
 
     def content(self, envelope: Envelope, kept: Sequence[_Sound], zones: Zones) -> bytes:
         """The VCALENDAR of one object."""
-        product = envelope.properties.get("PRODID") or PRODUCT
-        pieces = [b"BEGIN:VCALENDAR\r\nVERSION:2.0\r\n", fold(b"PRODID:" + product)]
+        pieces = [_opening(envelope)]
         needed = {zone for one in kept for zone in one.checked.zones}
         pieces += [zones.sound[zone] for zone in sorted(needed)]
         for one in kept:
             verbatim = None if one.checked.changed else as_written(one.part.verbatim)
             pieces.append(write_component(one.checked) if verbatim is None else verbatim)
-        pieces.append(b"END:VCALENDAR\r\n")
+        pieces.append(_CLOSING)
         return b"".join(pieces)
+
+
+_CLOSING: Final = b"END:VCALENDAR\r\n"
+
+
+def _opening(envelope: Envelope) -> bytes:
+    product = envelope.properties.get("PRODID") or PRODUCT
+    return b"BEGIN:VCALENDAR\r\nVERSION:2.0\r\n" + fold(b"PRODID:" + product)
+
+
+class _Place:
+    """What is the same for all components of one envelope."""
+
+    def __init__(self, envelope: Envelope, zones: Zones, rules: Rules) -> None:
+        mending = Mending(rules.repairs)
+        try:
+            envelope_repairs(envelope, mending)
+        except ItemRejected:
+            self.sound = False
+        else:
+            self.sound = True
+        self.repairs = tuple(mending.applied)
+        self.zones = zones
+        self.means = zone_meanings(zones.sound)
+        self.opening = _opening(envelope)
+
+    def around(self, needed: Sequence[str], component: bytes) -> bytes:
+        """The whole object of one component."""
+        zones = b"".join(self.zones.sound[zone] for zone in sorted(needed))
+        return self.opening + zones + component + _CLOSING
 
 
 def envelope_repairs(envelope: Envelope, mending: Mending) -> None:

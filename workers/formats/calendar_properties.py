@@ -120,9 +120,14 @@ class Property(Struct, frozen=True, gc=False):
     """No parameter without a name, no transfer encoding of text."""
     dated: bool
     """It says VALUE=DATE."""
+    upper: bool
+    """Its value is a word that may be written in any case."""
+    verbatim: bool
+    """It is tidy, and its value means itself where nothing in it is escaped."""
 
 
-_properties: dict[bytes, Property] = {}
+properties: Final[dict[bytes, Property]] = {}
+"""What was met before, by head. Bounded, because data is hostile."""
 _MOST_KEPT: Final = 4_096
 _LONGEST_KEPT: Final = 256
 
@@ -132,14 +137,14 @@ SEPARATOR: Final = b"\x1f"
 
 def property_of(line: Line) -> Property:
     """What a line is; quick for heads met before."""
-    known = _properties.get(line.head)
+    known = properties.get(line.head)
     if known is not None:
         return known
     known = _study(line.name, line.params)
     if len(line.head) <= _LONGEST_KEPT:
-        if len(_properties) >= _MOST_KEPT:
-            _properties.clear()
-        _properties[line.head] = known
+        if len(properties) >= _MOST_KEPT:
+            properties.clear()
+        properties[line.head] = known
     return known
 
 
@@ -160,6 +165,11 @@ def _study(name: str, params: Params) -> Property:
             meant.append(f"{key}={','.join(kept)}")
     canonical = ";".join([name, *sorted(meant)]).encode("utf-8", "surrogateescape")
     zone = found.get("TZID")
+    tidy = (
+        all(key and values for key, values in params)
+        and encoding != "QUOTED-PRINTABLE"
+        and len(found) == len(params)
+    )
     return Property(
         name=name,
         holds=holds,
@@ -167,10 +177,10 @@ def _study(name: str, params: Params) -> Property:
         zone=",".join(zone) if zone else None,
         declared=declared,
         canonical=b"" if name in _BOOKKEEPING else canonical + SEPARATOR,
-        tidy=all(key and values for key, values in params)
-        and encoding != "QUOTED-PRINTABLE"
-        and len(found) == len(params),
+        tidy=tidy,
         dated=declared == "DATE",
+        upper=name in _WORD_VALUES,
+        verbatim=tidy and holds in (Holds.OTHER, Holds.TEXT) and name not in _WORD_VALUES,
     )
 
 
@@ -210,7 +220,7 @@ def entries(line: Line, known: Property, zones: ZoneNames) -> Iterable[bytes]:
     if holds is Holds.TEXT or holds is Holds.OTHER:
         if b"\\" in value:
             value = unescape(value)
-        if known.name in _WORD_VALUES:
+        if known.upper:
             value = value.upper()
         return (prefix + value,) if value else ()
     if holds is Holds.MOMENT:

@@ -27,11 +27,14 @@ _TOP_LEVEL: Final = frozenset(
 )
 _BREAK: Final = rb"(?:\r{0,2}\n|\r)"
 _FOLDS: Final = rb"(?:" + _BREAK + rb"[ \t][^\r\n]*+)*+"
+# Begins with the break before the line, which is what the search is quick to find.
 _EDGE: Final = re.compile(
-    rb"(?:^|(?<=[\r\n])|(?<=\xef\xbb\xbf))"
-    rb"(BEGIN|END)[ \t]*+:([^\r\n]*+" + _FOLDS + rb")" + _BREAK + rb"?+",
-    re.IGNORECASE,
+    rb"[\r\n](?:\xef\xbb\xbf)?+(BEGIN|END)[ \t]*+:([^\r\n]*+" + _FOLDS + rb")", re.IGNORECASE
 )
+_FIRST_EDGE: Final = re.compile(
+    rb"(?:\xef\xbb\xbf)?+(BEGIN|END)[ \t]*+:([^\r\n]*+" + _FOLDS + rb")", re.IGNORECASE
+)
+_AFTER: Final = re.compile(_BREAK + rb"?+")
 _FOLD: Final = re.compile(_BREAK + rb"[ \t]")
 _UID: Final = re.compile(
     rb"(?:^|(?<=[\r\n]))UID[^:\r\n]*+:([^\r\n]*+" + _FOLDS + rb")", re.IGNORECASE
@@ -136,15 +139,16 @@ def uid_of(data: bytes, record: Record) -> bytes:
 def reading(data: bytes) -> Reading:
     """Every byte of a file of one or more calendars. Never raises; takes linear time."""
     reader = _Reader(data)
+    first = _FIRST_EDGE.match(data)
+    if first is not None:
+        reader.edge(first, first.start(1))
     for match in _EDGE.finditer(data):
-        reader.found.recognised = True
-        name = _named(match[2])
-        if match[1][:1] in b"Bb":
-            reader.begin(name, match.start(), match.end())
-        else:
-            reader.end(name, match.start(), match.end())
+        reader.edge(match, match.start(1))
     reader.finish()
     return reader.found
+
+
+_names: Final = {name.encode(): name for name in (*_TOP_LEVEL, ENVELOPE, "VALARM")}
 
 
 class _Reader:
@@ -157,6 +161,21 @@ class _Reader:
         self.open: Record | None = None
         self.stack: list[str] = []
         self.too_deep = 0
+
+    def edge(self, match: re.Match[bytes], start: int) -> None:
+        """A BEGIN or END line."""
+        self.found.recognised = True
+        after = match.end()
+        if self.data.startswith(b"\r\n", after):
+            after += 2
+        else:
+            after = _AFTER.match(self.data, after).end()  # type: ignore[union-attr]  # may be empty
+        raw = match[2]
+        name = _names.get(raw) or _named(raw)
+        if match[1][:1] in b"Bb":
+            self.begin(name, start, after)
+        else:
+            self.end(name, start, after)
 
     def begin(self, name: str, start: int, after: int) -> None:
         """A BEGIN line."""

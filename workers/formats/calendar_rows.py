@@ -212,9 +212,7 @@ def bookkeeping(fields: Mapping[str, Any], names: Mapping[str, str]) -> list[Lin
         if value in (None, ""):
             continue
         at = read_time(value)
-        written = (
-            text_field(fields, key) if at is None else Moment(at.astimezone(UTC), utc=True).text
-        )
+        written = text_field(fields, key) if at is None else Moment(at, utc=True).text
         lines.append(made(name, written.replace("\n", " ").encode("utf-8", "surrogateescape")))
     return lines
 

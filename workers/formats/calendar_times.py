@@ -15,7 +15,11 @@ _DURATION = re.compile(
     re.ASCII,
 )
 _OFFSET = re.compile(r"([+-])(\d\d)(\d\d)(\d\d)?", re.ASCII)
-_DAYS = (0, 31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)
+_MOMENT_BYTES = re.compile(rb"\d{8}(?:T\d{6}Z?)?")
+# Days that every month has, so that nothing has to be counted.
+_PLAIN_MOMENT = re.compile(
+    rb"[1-9]\d{3}(?:0[1-9]|1[0-2])(?:0[1-9]|1\d|2[0-8])(?:T(?:[01]\d|2[0-3])[0-5]\d[0-5]\dZ?)?"
+)
 
 
 class Moment(Struct, frozen=True, gc=False):
@@ -57,16 +61,11 @@ def day(text: str) -> date | None:
     return found.at.date() if found is not None and found.all_day else None
 
 
-def well_formed(text: str) -> bool:
-    """Whether it is a DATE or a DATE-TIME; `moment` without making one."""
-    match = _MOMENT.fullmatch(text)
-    if match is None:
-        return False
-    _, month, day_of_month, hour, minute, second, _ = match.groups()
-    in_month = 1 <= int(month) <= 12 and 1 <= int(day_of_month) <= _DAYS[int(month)]  # noqa: PLR2004 - months
-    if not in_month or (hour is not None and (hour > "23" or minute > "59" or second > "59")):
-        return moment(text) is not None
-    return match.group(1) != "0000"
+def well_formed(value: bytes) -> bool:
+    """Whether it is a DATE or a DATE-TIME in upper case; `moment` without making one."""
+    if _PLAIN_MOMENT.fullmatch(value) is not None:
+        return True
+    return _MOMENT_BYTES.fullmatch(value) is not None and moment(value.decode("ascii")) is not None
 
 
 def duration(text: str) -> timedelta | None:

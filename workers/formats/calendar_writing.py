@@ -9,6 +9,7 @@ from workers.formats.content_lines import Line, fold
 PRODUCT: Final = b"-//Reinstate//Restored//EN"
 """The PRODID of an object whose source has none."""
 
+_LONGEST: Final = 998  # octets that mail and old servers take in a line
 _LONG_LINE: Final = re.compile(rb"[^\r\n]{999}")
 
 
@@ -49,7 +50,9 @@ def as_written(raw: bytes) -> bytes | None:
             return None
     else:
         raw = raw.replace(b"\n", b"\r\n")
-    if b"\n\r\n" in raw or not raw.startswith(b"BEGIN:") or _LONG_LINE.search(raw) is not None:
+    if b"\n\r\n" in raw or not raw.startswith(b"BEGIN:"):
+        return None
+    if len(raw) > _LONGEST and _LONG_LINE.search(raw) is not None:
         return None
     if not is_utf8(raw):  # a fold cuts a character in two, which servers do not undo
         return None

@@ -4,6 +4,8 @@ A zone's name counts more than its definition: a broken VTIMEZONE of a known nam
 and one that is sound is written into the objects that refer to it, verbatim.
 """
 
+from typing import Final
+
 from orchestrator.errors import ItemRejected
 from orchestrator.items import Damaged, Framing, Span
 from orchestrator.reasons import Reason
@@ -17,6 +19,11 @@ from workers.formats.calendar_writing import write_component
 from workers.formats.recurrence import Flaw, rule
 from workers.formats.time_zones import zone_name
 
+# Sound zones repeat from file to file. Bounded, because data is hostile.
+_met: Final[dict[bytes, tuple[str, bytes]]] = {}
+_MOST_MET: Final = 512
+_LONGEST_MET: Final = 16_384
+
 
 class FileZones:
     """The VTIMEZONEs of one file, by the envelope that they stand in."""
@@ -29,6 +36,10 @@ class FileZones:
 
     def add(self, part: Part, span: Span, data: bytes) -> Framing | Damaged:
         """Keep a zone; one that is broken and unknown by its name is damage."""
+        known = _met.get(part.verbatim)
+        if known is not None:
+            self.keep(part.envelope, *known)
+            return Framing(span)
         tzid = ""
         try:
             root = part.load()
@@ -47,9 +58,17 @@ class FileZones:
                 detail=f"a VTIMEZONE: {rejected.detail}",
             )
         written = write_component(root)
-        self.sound.setdefault(id(part.envelope), {}).setdefault(tzid, written)
-        self.everywhere.setdefault(tzid, written)
+        self.keep(part.envelope, tzid, written)
+        if 0 < len(part.verbatim) <= _LONGEST_MET:
+            if len(_met) >= _MOST_MET:
+                _met.clear()
+            _met[part.verbatim] = (tzid, written)
         return Framing(span)
+
+    def keep(self, envelope: Envelope, tzid: str, written: bytes) -> None:
+        """A sound zone; the first of a name counts, in its envelope and elsewhere."""
+        self.sound.setdefault(id(envelope), {}).setdefault(tzid, written)
+        self.everywhere.setdefault(tzid, written)
 
     def of(self, envelope: Envelope) -> Zones:
         """What can be referred to from inside of an envelope."""
