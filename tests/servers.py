@@ -111,9 +111,15 @@ class Postgres:
             with contextlib.suppress(psycopg.OperationalError):
                 self.connect().close()
                 return
-            if time.monotonic() > deadline or "FATAL" in log.read_text(errors="replace"):
-                raise NoServer(f"postgres does not start: {log.read_text(errors='replace')}")
+            said = log.read_text(errors="replace")
+            if time.monotonic() > deadline or _gave_up(said):
+                raise NoServer(f"postgres does not start: {said}")
             time.sleep(0.05)
+
+
+def _gave_up(said: str) -> bool:
+    """Whether the server will never start. That it is not ready yet is fatal to a caller only."""
+    return any("FATAL" in line and "starting up" not in line for line in said.splitlines())
 
 
 def _server_user() -> pwd.struct_passwd | None:
