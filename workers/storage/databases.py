@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Final, TypeVar
 
 import psycopg
-from sqlalchemy import URL, Engine, create_engine, make_url
+from sqlalchemy import URL, Engine, NullPool, create_engine, make_url
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
 from orchestrator.errors import ItemRejected, ReinstateError, Unavailable
@@ -49,7 +49,7 @@ _HINTS: Final = {
     "3D": "create the database or correct the URL",
     "42": "check the tables and the rights of the user in the URL",
     "53": "it is out of disk, memory or connections",
-    "55": "another program holds a lock: look at pg_locks",
+    "55": "another program holds a lock (look at pg_locks), or it takes no connections now",
     "57": "it is shutting down or cancelled the statement",
 }
 
@@ -193,7 +193,11 @@ class Database:
 def _engine(url: URL) -> Engine:
 
     if url.get_backend_name() == "sqlite":
-        engine = create_engine(url, hide_parameters=True, creator=lambda: _sqlite(url))
+        # Opened for each transaction: a connection that is kept would go on writing to a file
+        # that somebody has moved away.
+        engine = create_engine(
+            url, hide_parameters=True, poolclass=NullPool, creator=lambda: _sqlite(url)
+        )
     else:
         given = {
             "connect_timeout": 10,

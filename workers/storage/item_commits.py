@@ -62,7 +62,7 @@ def commit(folder: int, staging: Staging, some: Sequence[Staged]) -> None:
             _put_parts(folder, staging, one)
         os.fsync(folder)  # an item is never on the disk before its attachments
     for one in going:
-        parts = [*one.parts, *(p for p in beside.get(one.name, []) if p not in one.parts)]
+        parts = sorted({*one.parts, *beside.get(one.name, [])})
         if one.write.expected is None:
             one.answer = _link(folder, staging, one)
         else:

@@ -61,7 +61,7 @@ _ATTACHMENT: Final = re.compile(r"[A-Za-z0-9_@%+-][A-Za-z0-9_@%+.-]{0,99}")
 class Vdir:
     """A folder per user and category with one file per item, as khard, khal and todoman read it."""
 
-    path: Path
+    path: str
     """The folder that holds one folder per user; relative to the plan."""
     exclusive: bool = False
     """Everyone who changes these files takes the lock of the category's folder (`flock`).
@@ -74,7 +74,7 @@ class Vdir:
     def open(self, surroundings: Surroundings) -> "VdirTarget":
         """Ready to write; nothing is touched yet."""
         return VdirTarget(
-            root=surroundings.folder / self.path.expanduser(),
+            root=surroundings.folder / Path(self.path).expanduser(),
             exclusive=self.exclusive,
             create=self.create,
             file_mode=0o660 if self.group else 0o600,
@@ -95,6 +95,9 @@ class VdirTarget:
     def identity(self) -> str:
         """The folder's path, links resolved."""
         return f"vdir:{self.root.resolve()}"
+
+    def close(self) -> None:
+        """Nothing is kept open between calls."""
 
     # Inspection --------------------------------------------------------------------------------
 
