@@ -324,9 +324,9 @@ class _Walk:
             if self.follows_grammar(member.start, member.end):
                 self.value(member.start, member.end, within)
             else:
-                onward = self.salvage_value(member.start, within)
-                if onward < member.end:
-                    return onward
+                reached = self.salvage_value(member.start, within)
+                if reached != member.end:
+                    return reached  # brackets were lost: the members after it may be none
         if opened is None:
             return max(onward, start + 1)
         return self.salvage_value(opened.end(), place.within(_key(opened[1]), around))

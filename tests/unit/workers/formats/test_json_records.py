@@ -123,6 +123,7 @@ def test_a_cut_array_loses_its_cut_record_only():
             b'{"items":[{"t":1,"sub":[{"id":1},{"id":2"]},{"t":2,"sub":[{"id":3},{"id":4}]}]}',
             [1, 3, 4],
         ),
+        (b'{"v":2,"a":{"b":[{"id":2,\0\0]},"c":[{"t":"x","d":[{"id":3}]}]}', [3]),
         (b'{"it\xffems":[{"id":1},{"id":2}]}', [1, 2]),
     ],
 )
@@ -163,8 +164,14 @@ def test_one_altered_byte_harms_at_most_its_record_and_the_next(rows, data, inde
     assert ends[-1] <= len(text)
 
 
-@settings(deadline=None, max_examples=100)
-@given(st.binary(max_size=60) | st.text('{}[]",:\\ 1ai\nd', max_size=60).map(str.encode))
+SYNTAX = ["{", "}", "[", "]", ",", ":", '"', "\n", " ", "\0", '"id":1', '"a":', '{"id":2}', '["x"]']
+
+
+@settings(deadline=None, max_examples=300)
+@given(
+    st.binary(max_size=60)
+    | st.lists(st.sampled_from(SYNTAX), max_size=30).map("".join).map(str.encode)
+)
 def test_any_bytes_give_pieces_that_do_not_overlap(data):
     end = 0
     for piece in pieces(data, is_record):
