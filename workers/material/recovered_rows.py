@@ -7,34 +7,21 @@ users, and a user with 200,000 photos needs no more memory than one with ten.
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from datetime import datetime
-from functools import cached_property
 from typing import Any, Final
-from uuid import UUID
 
 from msgspec import Struct
 from sqlalchemy import (
-    BigInteger,
     ColumnElement,
-    FromClause,
     RowMapping,
     Select,
-    Text,
-    bindparam,
-    case,
-    cast,
-    column,
-    false,
     inspect,
-    null,
     select,
-    table,
-    text,
 )
-from sqlalchemy.sql import quoted_name
 
 from orchestrator.errors import Unavailable
 from orchestrator.items import UserId
 from workers.material.databases import Misspelled, ReadOnlyDatabase, ValueUnreadable
+from workers.material.row_columns import RowColumns
 from workers.material.row_mapping import Rows
 from workers.material.row_values import (
     DamagedText,
@@ -50,12 +37,6 @@ INLINE_BYTES: Final = 256 * 1024
 BUDGET_BYTES: Final = 32 * 1024 * 1024
 """So many bytes of values one listing keeps."""
 BUFFERED_ROWS: Final = 1000
-
-_BYTEA: Final = 17
-_INTEGERS: Final = frozenset((20, 21, 23))
-_UUID: Final = 2950
-_TEXTS: Final = frozenset((18, 19, 25, 1042, 1043))
-"""Numbers of types in PostgreSQL's catalogue, the same in every database."""
 
 
 class Value(Struct, frozen=True, gc=False):
@@ -111,52 +92,11 @@ class RecoveredTable:
     def __init__(self, database: ReadOnlyDatabase, mapped: Rows, *, called: str) -> None:
         self._database = database
         self._mapped = mapped
+        self._columns = RowColumns(database, mapped)
         self.called = called
         self.suffixes = tuple(mapped.beside)
         self.tells_of_changes = mapped.data is None or bool(mapped.modified or mapped.sha256)
         """Whether a change that leaves a row's size as it was shows in its listing."""
-
-    def users(self) -> Select[Any]:
-        """A statement for every user id, as exact text under the name `owner`; some repeated."""
-        user = self._column(self._mapped.user)
-        owner = self._database.exact_text(user).label("owner")
-        return select(owner).where(user.is_not(None))
-
-    def everything(self) -> Iterator[RecoveredRow]:
-        """All rows in no order, without the bytes of values; fields are read and included."""
-        yield from self._read(self._columns(values=False), None)
-
-    def users_and_ids(self) -> Iterator[RecoveredRow]:
-        """All rows in no order, with nothing but user and id: where values cannot be read."""
-        yield from self._read(self._columns(values=None), None)
-
-    def rows(self, owners: Sequence[UserId]) -> dict[str, list[RecoveredRow]]:
-        """The rows of each of these users, in a stable order; users without rows are left out.
-
-        Raises:
-            Unavailable: The database is away, or there is no such table.
-        """
-        try:
-            return self._listed(owners)
-        except ValueUnreadable:
-            return self._one_by_one(owners)
-
-    def load(self, owner: UserId, ids: Collection[Any]) -> list[RecoveredRow]:
-        """Rows of one user with all of their bytes, in a stable order.
-
-        Raises:
-            ValueUnreadable: The database cannot give one of them.
-        """
-        condition = self._of_users([owner])
-        if condition is None:
-            return []
-        names = {name_of(one) for one in ids}
-        plain = [one for one in ids if one is not None and not isinstance(one, DamagedText | float)]
-        if len(plain) == len(ids):  # what cannot be compared exactly is looked for among all
-            condition = condition & _among(self._column(self._mapped.id), plain)
-        found = self._read(self._columns(values=True, whole=True), condition)
-        kept = [row for row in found if row.owner == owner and name_of(row.id) in names]
-        return sorted(kept, key=lambda row: (row.order, [value.data for value in row.values]))
 
     def check(self) -> None:
         """Prove that table and columns are there.
@@ -165,48 +105,93 @@ class RecoveredTable:
             Unavailable: They are not, or the database is away.
         """
         try:
-            self._types  # noqa: B018 - asking for them is the proof
-        except ValueUnreadable as error:
-            raise self.damaged() from error
+            self._columns.check()
+        except Misspelled:
+            raise self._misspelled() from None
+        except ValueUnreadable:
+            raise self.damaged() from None
+
+    def users(self) -> Select[Any]:
+        """A statement for every user id under the name `owner`; some repeated."""
+        return select(self._columns.owner.label("owner")).where(self._columns.has_owner)
+
+    def everything(self) -> Iterator[RecoveredRow]:
+        """All rows in no order, without the bytes of values; fields are read and included."""
+        yield from self._read(self._columns.facts(), None)
+
+    def users_and_ids(self) -> Iterator[RecoveredRow]:
+        """All rows in no order, with nothing but user and id: where values cannot be read."""
+        yield from self._read(self._columns.keys(), None)
+
+    def rows(self, owners: Sequence[UserId]) -> dict[str, list[RecoveredRow]]:
+        """The rows of each of these users, in a stable order; users without rows are left out.
+
+        Raises:
+            Unavailable: The database is away, or there is no such table.
+        """
+        self.check()
+        condition = self._columns.of_users(owners)
+        if condition is None:
+            return {}
+        try:
+            return self._listed(owners, condition)
+        except ValueUnreadable:
+            return self._one_by_one(owners, condition)
+
+    def load(self, owner: UserId, ids: Collection[Any]) -> list[RecoveredRow]:
+        """Rows of one user with all of their bytes, in a stable order.
+
+        Raises:
+            Unavailable: The database is away.
+            ValueUnreadable: It cannot give one of the values.
+        """
+        condition = self._columns.of_users([owner])
+        if condition is None:
+            return []
+        names = {name_of(one) for one in ids}
+        plain = [one for one in ids if one is not None and not isinstance(one, DamagedText | float)]
+        if len(plain) == len(ids):  # what cannot be compared exactly is looked for among all
+            condition = condition & self._columns.of_ids(plain)
+        columns = [*self._columns.facts(), *self._columns.values(whole=True)]
+        found = self._read(columns, condition)
+        kept = [row for row in found if row.owner == owner and name_of(row.id) in names]
+        return sorted(kept, key=lambda row: (row.order, [value.data for value in row.values]))
+
+    def damaged(self) -> Unavailable:
+        """What to raise where not even users and ids can be read."""
+        return Unavailable(
+            f"the rows of {self.called} cannot even be listed: the database is damaged there",
+            hint="repair or dump what is left of it, and name that as the source",
+        )
 
     # Listing ---------------------------------------------------------------------------------
 
-    def _listed(self, owners: Sequence[UserId]) -> dict[str, list[RecoveredRow]]:
-        condition = self._of_users(owners)
-        if condition is None:
-            return {}
-        budget = BUDGET_BYTES
-        found: dict[str, list[RecoveredRow]] = {}
-        wanted = frozenset(owners)
-        for row in self._read(self._columns(values=not self._mapped.lazy), condition):
-            if row.owner is None or row.owner not in wanted:  # equal only by a loose collation
-                continue
-            budget -= row.held
-            found.setdefault(row.owner, []).append(row if budget >= 0 else row.light())
-        for rows in found.values():
-            rows.sort(key=_order)
-        return found
+    def _listed(
+        self, owners: Sequence[UserId], condition: ColumnElement[bool]
+    ) -> dict[str, list[RecoveredRow]]:
+        columns = self._columns.facts()
+        if not self._mapped.lazy:
+            columns.extend(self._columns.values(whole=False))
+        shelves = _Shelves(owners)
+        for row in self._read(columns, condition):
+            shelves.add(row)
+        return shelves.sorted()
 
-    def _one_by_one(self, owners: Sequence[UserId]) -> dict[str, list[RecoveredRow]]:
+    def _one_by_one(
+        self, owners: Sequence[UserId], condition: ColumnElement[bool]
+    ) -> dict[str, list[RecoveredRow]]:
         """The listing where some value cannot be read: each row on its own."""
-        condition = self._of_users(owners)
-        found: dict[str, list[RecoveredRow]] = {}
-        if condition is None:
-            return found
         try:
-            keys = list(self._read(self._columns(values=None), condition))
-        except ValueUnreadable as error:
-            raise self.damaged() from error
-        budget = BUDGET_BYTES
+            keys = list(self._read(self._columns.keys(), condition))
+        except ValueUnreadable:
+            raise self.damaged() from None
+        shelves = _Shelves(owners)
         for owner in owners:
             ids = {name_of(row.id): row.id for row in keys if row.owner == owner}
             for one in ids.values():
                 for row in self._alone(owner, one):
-                    budget -= row.held
-                    found.setdefault(owner, []).append(row if budget >= 0 else row.light())
-        for rows in found.values():
-            rows.sort(key=_order)
-        return found
+                    shelves.add(row)
+        return shelves.sorted()
 
     def _alone(self, owner: UserId, one: Any) -> list[RecoveredRow]:
         try:
@@ -217,7 +202,7 @@ class RecoveredTable:
     def _read(
         self, columns: Iterable[ColumnElement[Any]], condition: ColumnElement[bool] | None
     ) -> Iterator[RecoveredRow]:
-        statement = select(*columns).select_from(self._from)
+        statement = select(*columns).select_from(self._columns.source)
         if condition is not None:
             statement = statement.where(condition)
         try:
@@ -227,99 +212,8 @@ class RecoveredTable:
                 ).execute(statement)
                 for row in result.mappings():
                     yield self._recovered(row)
-        except Misspelled as error:
-            raise self._misspelled() from error
-
-    # Columns and conditions ------------------------------------------------------------------
-
-    def _columns(self, *, values: bool | None, whole: bool = False) -> list[ColumnElement[Any]]:
-        """User, id and, unless `values` is None, times, hashes, sizes and (if true) values.
-
-        `whole`: large values too.
-        """
-        mapped = self._mapped
-        user = self._column(mapped.user)
-        chosen: list[ColumnElement[Any]] = [
-            self._database.exact_text(user).label("owner"),
-            self._column(mapped.id).label("id"),
-        ]
-        if values is None:
-            return chosen
-        for name, label in ((mapped.modified, "modified"), (mapped.sha256, "sha256")):
-            chosen.append((null() if name is None else self._column(name)).label(label))
-        chosen.extend(
-            self._column(name).label(f"field{number}")
-            for number, name in enumerate(mapped.fields.values())
-        )
-        for number, name in enumerate(self._valued()):
-            value, size = self._value(name)
-            chosen.append(size.label(f"size{number}"))
-            if values:
-                small = value if whole else case((size <= INLINE_BYTES, value), else_=null())
-                chosen.append(small.label(f"value{number}"))
-        return chosen
-
-    def _valued(self) -> list[str]:
-        """The columns that are files of their own."""
-        data = [] if self._mapped.data is None else [self._mapped.data]
-        return [*data, *self._mapped.beside.values()]
-
-    def _value(self, name: str) -> tuple[ColumnElement[Any], ColumnElement[int]]:
-        """A column as it is read, and its size in bytes."""
-        plain = self._column(name)
-        binary = self._types.get(name) == _BYTEA
-        if self._database.dialect == "postgresql" and not binary:
-            plain = cast(plain, Text)  # JSON as it is written, not as a driver understands it
-        return plain, self._database.size_of(plain, binary=binary)
-
-    def _of_users(self, owners: Sequence[UserId]) -> ColumnElement[bool] | None:
-        """A condition that holds of these users' rows, and perhaps of others'; None: of none."""
-        user = self._column(self._mapped.user)
-        spelled = [owner for owner in owners if _storable(owner)]
-        if self._database.dialect == "sqlite":  # a column may hold numbers and texts
-            known: list[Any] = [*spelled, *map(int, filter(_is_integer, spelled))]
-            return _among(user, known) if known else None
-        spelled = [owner for owner in spelled if "\0" not in owner]
-        kind = self._types.get(self._mapped.user)
-        if self._database.dialect != "postgresql" or kind in _TEXTS:
-            known = list(spelled)
-        elif kind in _INTEGERS:
-            known = [int(owner) for owner in spelled if _is_integer(owner)]
-        elif kind == _UUID:
-            known = [UUID(owner) for owner in spelled if _is_uuid(owner)]
-        else:
-            return _among(cast(user, Text), spelled) if spelled else None
-        return _among(user, known) if known else None
-
-    def _column(self, name: str) -> ColumnElement[Any]:
-        return self._from.c[name]
-
-    @cached_property
-    def _from(self) -> FromClause:
-        mapped = self._mapped
-        names = {mapped.user, mapped.id, *mapped.fields.values(), *self._valued()}
-        names.update(name for name in (mapped.modified, mapped.sha256) if name is not None)
-        columns = [column(quoted_name(name, quote=True)) for name in sorted(names)]
-        if mapped.table is not None:
-            schema = None if mapped.schema is None else quoted_name(mapped.schema, quote=True)
-            return table(quoted_name(mapped.table, quote=True), *columns, schema=schema)
-        query = (mapped.query or "").strip().rstrip(";").replace(":", r"\:")
-        return text(query).columns(*columns).subquery("recovered")
-
-    @cached_property
-    def _types(self) -> dict[str, int]:
-        """PostgreSQL's number of each column's type; elsewhere nothing."""
-        columns = list(self._from.c)
-        try:
-            with self._database.reading() as connection:
-                result = connection.execute(select(*columns).where(false()))
-                described = [] if result.cursor is None else list(result.cursor.description or ())
-                result.close()
-        except Misspelled as error:
-            raise self._misspelled() from error
-        if self._database.dialect != "postgresql":
-            return {}
-        return {one.name: int(str(kind[1])) for one, kind in zip(columns, described, strict=True)}
+        except Misspelled:
+            raise self._misspelled() from None
 
     # Rows ------------------------------------------------------------------------------------
 
@@ -328,13 +222,14 @@ class RecoveredTable:
         values: list[Value] = []
         if self._mapped.fields and "modified" in got:
             fields = {
-                name: got[f"field{number}"] for number, name in enumerate(self._mapped.fields)
+                name: self._columns.field_value(column, got[f"field{number}"])
+                for number, (name, column) in enumerate(self._mapped.fields.items())
             }
             data, damaged = json_of(fields)
             values.append(Value(len(data), data, damaged=damaged))
         values.extend(
             _value(got[f"size{number}"], got.get(f"value{number}"))
-            for number in range(len(self._valued()))
+            for number in range(len(self._columns.files))
             if f"size{number}" in got
         )
         return RecoveredRow(
@@ -356,7 +251,7 @@ class RecoveredTable:
                 f"the query for {self.called} cannot be run, or lacks a column",
                 hint="run it by hand as the same user; column names count as they are spelled",
             )
-        wanted = [one.name for one in self._from.c]
+        wanted = [one.name for one in self._columns.source.c]
         try:
             with self._database.reading() as connection:
                 inspector = inspect(connection)
@@ -382,19 +277,25 @@ class RecoveredTable:
             hint="may this user SELECT from it?",
         )
 
-    def damaged(self) -> Unavailable:
-        """What to raise where not even users and ids can be read."""
-        return Unavailable(
-            f"the rows of {self.called} cannot even be listed: the database is damaged there",
-            hint="repair or dump what is left of it, and name that as the source",
-        )
 
+class _Shelves:
+    """Rows by owner, with the bytes of their values as long as a budget lasts."""
 
-def _among(asked: ColumnElement[Any], values: Sequence[Any]) -> ColumnElement[bool]:
-    """Whether a column holds one of these values; whole numbers are sent as 64 bits."""
-    if all(isinstance(value, int) for value in values):
-        return asked.in_(bindparam(None, list(values), type_=BigInteger(), expanding=True))
-    return asked.in_(values)
+    def __init__(self, owners: Sequence[UserId]) -> None:
+        self._wanted = frozenset(owners)
+        self._left = BUDGET_BYTES
+        self._rows: dict[str, list[RecoveredRow]] = {}
+
+    def add(self, row: RecoveredRow) -> None:
+        if row.owner is None or row.owner not in self._wanted:
+            return  # equal to a wanted one only by a loose collation
+        self._left -= row.held
+        self._rows.setdefault(row.owner, []).append(row if self._left >= 0 else row.light())
+
+    def sorted(self) -> dict[str, list[RecoveredRow]]:
+        for rows in self._rows.values():
+            rows.sort(key=_order)
+        return self._rows
 
 
 def _order(row: RecoveredRow) -> tuple[int, int, str, tuple[int, ...], str, str]:
@@ -416,27 +317,3 @@ def _hexadecimal(value: Any) -> str | None:
     if isinstance(value, bytes) and not isinstance(value, DamagedText):
         return value.hex() if len(value) == 32 else value.decode("ascii", "replace").lower()  # noqa: PLR2004 - bytes of SHA-256
     return str(value).strip().lower()
-
-
-def _storable(owner: str) -> bool:
-    """Whether a database could hold this text at all."""
-    try:
-        owner.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
-
-
-def _is_integer(owner: str) -> bool:
-    """Whether it is spelled exactly as a database spells a 64-bit integer."""
-    digits = owner.removeprefix("-")
-    if not (digits.isascii() and digits.isdigit() and len(digits) <= 19):  # noqa: PLR2004
-        return False
-    return str(int(owner)) == owner and -(1 << 63) <= int(owner) < 1 << 63
-
-
-def _is_uuid(owner: str) -> bool:
-    try:
-        return str(UUID(owner)) == owner
-    except ValueError:
-        return False

@@ -56,7 +56,8 @@ class RowSource:
         for table in self._tables.values():
             table.check()
         owners = union(*(table.users() for table in self._tables.values())).subquery()
-        statement = select(owners.c.owner).order_by(column("owner"))
+        # `union` of a single table is that table: it does not make users distinct.
+        statement = select(owners.c.owner).distinct().order_by(column("owner"))
         try:
             with self._database.reading() as connection:
                 streamed = connection.execution_options(
