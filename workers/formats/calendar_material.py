@@ -16,7 +16,7 @@ _ZEROS: Final = b"\0" * 16
 _FOLD: Final = re.compile(rb"(?:\r{0,2}\n|\r)[ \t]")
 
 
-class Part(Struct, kw_only=True):
+class Part(Struct, kw_only=True, gc=False):
     """One component of a file, not looked into yet."""
 
     kind: str
@@ -27,8 +27,8 @@ class Part(Struct, kw_only=True):
     """A quick look at its UID, which says what belongs together."""
     load: Callable[[], Node]
     """Reads it. Raises `ItemRejected`."""
-    verbatim: bytes = b""
-    """Its bytes where they can be written as they are."""
+    verbatim: bool = False
+    """Its bytes are iCalendar, and can be written as they are."""
     clean: bool = False
     """They are UTF-8 without control characters."""
 
@@ -55,7 +55,6 @@ def icalendar_material(name: str, data: bytes) -> Material | None:
         if record.reason is not None:
             strays.append(Stray(record.offset, record.length, record.reason, record.detail))
             continue
-        raw = data[record.offset : record.end]
         parts.append(
             Part(
                 kind=record.kind,
@@ -63,8 +62,8 @@ def icalendar_material(name: str, data: bytes) -> Material | None:
                 length=record.length,
                 envelope=found.envelopes[record.envelope],
                 uid=uid_of(data, record),
-                load=_Loader(raw, suspicious=suspicious),
-                verbatim=raw,
+                load=_Loader(data, record.offset, record.end, suspicious=suspicious),
+                verbatim=True,
                 clean=not suspicious,
             )
         )
@@ -74,14 +73,19 @@ def icalendar_material(name: str, data: bytes) -> Material | None:
 class _Loader:
     """Reads one component when it is needed."""
 
-    def __init__(self, raw: bytes, *, suspicious: bool) -> None:
-        self.raw = raw
+    __slots__ = ("data", "end", "start", "suspicious")
+
+    def __init__(self, data: bytes, start: int, end: int, *, suspicious: bool) -> None:
+        self.data = data
+        self.start = start
+        self.end = end
         self.suspicious = suspicious
 
     def __call__(self) -> Node:
+        raw = self.data[self.start : self.end]
         if self.suspicious:
-            check_text(self.raw)
-        found = node(self.raw)
+            check_text(raw)
+        found = node(raw)
         if found is None:
             raise ItemRejected(Reason.STRUCTURE, "BEGIN and END do not match")
         return found

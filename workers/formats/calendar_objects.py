@@ -27,7 +27,7 @@ from orchestrator.items import (
 )
 from orchestrator.ports import Rules
 from orchestrator.reasons import Reason
-from workers.formats.calendar_checks import FIXED_STAMP, Bounds, Checked, Zones, check, instant
+from workers.formats.calendar_checks import Checked, check
 from workers.formats.calendar_material import Material, Part
 from workers.formats.calendar_meaning import (
     canonical,
@@ -41,6 +41,7 @@ from workers.formats.calendar_properties import ZoneNames, made
 from workers.formats.calendar_quick import quick
 from workers.formats.calendar_records import ZONE, Envelope
 from workers.formats.calendar_repairs import LOSSY, Mending
+from workers.formats.calendar_values import FIXED_STAMP, Bounds, Zones, instant
 from workers.formats.calendar_writing import PRODUCT, as_written, write_component
 from workers.formats.calendar_zones import FileZones
 from workers.formats.content_lines import Line, escape, fold
@@ -192,6 +193,10 @@ class _Reader:
         for master in masters:
             yield self.object(master, overrides if master is newest else [])
 
+    def raw(self, part: Part) -> bytes:
+        """The bytes of a component."""
+        return self.material.data[part.offset : part.offset + part.length]
+
     def quickly(self, part: Part) -> Copy | None:
         """A component that stands alone and needs nothing; None where it may need something."""
         place = self.places.get(id(part.envelope))
@@ -201,7 +206,7 @@ class _Reader:
         if not place.sound:
             return None
         found = quick(
-            part.verbatim,
+            self.raw(part),
             part.kind,
             zones=place.zones,
             bounds=self.bounds,
@@ -319,7 +324,11 @@ class _Reader:
         needed = {zone for one in kept for zone in one.checked.zones}
         pieces += [zones.sound[zone] for zone in sorted(needed)]
         for one in kept:
-            verbatim = None if one.checked.changed else as_written(one.part.verbatim)
+            verbatim = (
+                None
+                if one.checked.changed or not one.part.verbatim
+                else as_written(self.raw(one.part))
+            )
             pieces.append(write_component(one.checked) if verbatim is None else verbatim)
         pieces.append(_CLOSING)
         return b"".join(pieces)

@@ -156,7 +156,7 @@ def _study(name: str, params: Params) -> Property:
     holds = Holds.BINARY if binary else _HOLDS.get(name, Holds.OTHER)
     meant: list[str] = []
     for key, values in params:
-        kept = sorted(value for value in values if value)
+        kept = sorted(value.strip() for value in values if value.strip())
         if key in _UNMEANT or not kept:
             continue
         if key in _WORDS:
@@ -166,7 +166,7 @@ def _study(name: str, params: Params) -> Property:
     canonical = ";".join([name, *sorted(meant)]).encode("utf-8", "surrogateescape")
     zone = found.get("TZID")
     tidy = (
-        all(key and values for key, values in params)
+        all(key and values and all(map(_is_tidy, values)) for key, values in params)
         and encoding != "QUOTED-PRINTABLE"
         and len(found) == len(params)
     )
@@ -182,6 +182,11 @@ def _study(name: str, params: Params) -> Property:
         upper=name in _WORD_VALUES,
         verbatim=tidy and holds in (Holds.OTHER, Holds.TEXT) and name not in _WORD_VALUES,
     )
+
+
+def _is_tidy(value: str) -> bool:
+    """Whether nothing is left of white space around it or of quotes in the wrong place."""
+    return value == value.strip() and '"' not in value
 
 
 def made(name: str, value: bytes, params: Params = ()) -> Line:

@@ -12,7 +12,6 @@ from typing import Final, TypeVar
 
 from msgspec import Struct
 
-from workers.formats.calendar_checks import LEFT_OUT_EMPTY, TASK_STATUS, Bounds, Zones
 from workers.formats.calendar_meaning import form
 from workers.formats.calendar_properties import (
     Holds,
@@ -27,6 +26,7 @@ from workers.formats.calendar_properties import (
 )
 from workers.formats.calendar_repairs import sound_text
 from workers.formats.calendar_times import Moment, duration, moment, well_formed
+from workers.formats.calendar_values import LEFT_OUT_EMPTY, TASK_STATUS, Bounds, Zones
 from workers.formats.calendar_writing import as_written
 from workers.formats.content_lines import Line, lex, unescape
 from workers.formats.mojibake import looks_like_mojibake

@@ -28,7 +28,8 @@ REPAIRS: Final[Mapping[str, str]] = MappingProxyType(
         "decode-quoted-printable": "Quoted-printable text (vCalendar 1.0) is decoded.",
         "tidy-values": "White space around a date, number or rule is left out, and superfluous "
         "semicolons and backslashes of a rule.",
-        "tidy-parameters": "Empty and repeated parameters are left out.",
+        "tidy-parameters": "Empty and repeated parameters are left out, and white space and "
+        "stray quotes around their values.",
         "declare-dates": "A value that is a DATE or a PERIOD is declared as one.",
         "drop-empty-properties": "A UID, date, number or address without a value is left out.",
         "drop-repeated-properties": "A property that is repeated word by word is kept once.",
@@ -141,7 +142,8 @@ def tidied(line: Line) -> Line:
     for key, values in line.params:
         if not key and not values:
             continue
-        if not values or kept.setdefault(key, values) != values:
+        plain = tuple(value.strip().replace('"', "") for value in values)
+        if not values or kept.setdefault(key, plain) != plain:
             raise ItemRejected(Reason.SYNTAX, f"{line.name} has a parameter that cannot be read")
     return made(line.name, line.value, tuple(kept.items()))
 

@@ -9,12 +9,12 @@ from typing import Final
 from orchestrator.errors import ItemRejected
 from orchestrator.items import Damaged, Framing, Span
 from orchestrator.reasons import Reason
-from workers.formats.calendar_checks import Zones
 from workers.formats.calendar_material import Part
 from workers.formats.calendar_meaning import text_of
 from workers.formats.calendar_properties import sound_moments
 from workers.formats.calendar_records import Envelope, Node
 from workers.formats.calendar_times import moment, utc_offset
+from workers.formats.calendar_values import Zones
 from workers.formats.calendar_writing import write_component
 from workers.formats.recurrence import Flaw, rule
 from workers.formats.time_zones import zone_name
@@ -36,7 +36,8 @@ class FileZones:
 
     def add(self, part: Part, span: Span, data: bytes) -> Framing | Damaged:
         """Keep a zone; one that is broken and unknown by its name is damage."""
-        known = _met.get(part.verbatim)
+        raw = data[span.offset : span.offset + span.length]
+        known = _met.get(raw) if part.verbatim else None
         if known is not None:
             self.keep(part.envelope, *known)
             return Framing(span)
@@ -50,7 +51,6 @@ class FileZones:
                 self.broken.add(tzid)
             if tzid and zone_name(tzid) is not None:
                 return Framing(span)
-            raw = data[span.offset : span.offset + span.length]
             return Damaged(
                 reason=rejected.reason,
                 spans=(span,),
@@ -59,10 +59,10 @@ class FileZones:
             )
         written = write_component(root)
         self.keep(part.envelope, tzid, written)
-        if 0 < len(part.verbatim) <= _LONGEST_MET:
+        if part.verbatim and len(raw) <= _LONGEST_MET:
             if len(_met) >= _MOST_MET:
                 _met.clear()
-            _met[part.verbatim] = (tzid, written)
+            _met[raw] = (tzid, written)
         return Framing(span)
 
     def keep(self, envelope: Envelope, tzid: str, written: bytes) -> None:

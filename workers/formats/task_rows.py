@@ -316,16 +316,21 @@ def _rule(recurrence: Any) -> str:
         parts.append(f"BYMONTHDAY={pattern.get('dayOfMonth')}")
     if kind.endswith("Yearly"):
         parts.append(f"BYMONTH={pattern.get('month')}")
+    parts += _ends(span)
+    return ";".join(parts)
+
+
+def _ends(span: Mapping[str, Any]) -> list[str]:
+    """When it stops recurring."""
     match span.get("type", "noEnd"):
         case "endDate":
-            parts.append("UNTIL=" + str(span.get("endDate")).replace("-", ""))
+            return ["UNTIL=" + str(span.get("endDate")).replace("-", "")]
         case "numbered":
-            parts.append(f"COUNT={span.get('numberOfOccurrences')}")
+            return [f"COUNT={span.get('numberOfOccurrences')}"]
         case "noEnd":
-            pass
+            return []
         case _:
             raise ItemRejected(Reason.RECURRENCE, "a range that is not known")
-    return ";".join(parts)
 
 
 def _listed(value: object) -> Sequence[object]:
