@@ -1,11 +1,14 @@
 """A catalogue of small kinds, so that the language is tested without any real one."""
 
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import ClassVar, Literal
 
+from pydantic import Field
+
 from orchestrator.catalogue import Catalogue, Family
+from orchestrator.errors import Unavailable
 from orchestrator.quantities import Duration, Rate, Share, Size
 from orchestrator.references import Location, Secret
 
@@ -65,21 +68,35 @@ class Files:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Opening:
+    """When something began."""
+
+    at: datetime
+    ratio: float = Field(default=0.5, gt=0, lt=1)
+
+
+@dataclass(frozen=True, kw_only=True)
 class Fussy:
     """A kind with a rule of its own."""
 
     low: int = 0
     high: int = 1
+    opened: dict[str, list[Opening]] = field(default_factory=dict[str, list["Opening"]])
 
     def __post_init__(self):
         if self.low > self.high:
             raise ValueError("low is above high")
 
 
+def absent() -> type:
+    raise Unavailable("'tape' is installed, but needs the module 'tapes'", hint="install it")
+
+
 CATALOGUE = Catalogue(
     categories=Family("category", {"contacts": lambda: Contacts, "notes": lambda: Notes}),
     sources=Family(
-        "source kind", {"rows": lambda: Rows, "files": lambda: Files, "fussy": lambda: Fussy}
+        "source kind",
+        {"rows": lambda: Rows, "files": lambda: Files, "fussy": lambda: Fussy, "tape": absent},
     ),
     targets=Family("target kind", {"rows": lambda: Rows, "files": lambda: Files}),
 )

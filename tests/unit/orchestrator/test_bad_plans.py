@@ -194,6 +194,23 @@ def test_what_is_wrong_with_the_frame_of_a_text_shows_among_the_rest():
         (6, "  core: files", [("wrong-type", 6, 9)]),
         (6, "  core: {kind: files, path: 5}", [("wrong-type", 6, 29)]),
         (6, "  core: {kind: fussy, low: 3, high: 2}", [("bad-option", 6, 9)]),
+        (6, "  core: {kind: tape, path: x}", [("kind-unavailable", 6, 16)]),
+        (
+            6,
+            "  core: {kind: fussy, opened: {a: [{at: 2009-10-01T00:00:00}]}}",
+            [("no-zone", 6, 41)],
+        ),
+        (
+            6,
+            "  core: {kind: fussy, opened: {a: [{at: 2009-10-01T00:00:00Z, ratio: 1}]}}",
+            [("out-of-range", 6, 70)],
+        ),
+        (
+            6,
+            "  core: {kind: fussy, opened: {a: [{at: 2009-10-01T00:00:00Z, ratoi: 1}]}}",
+            [("unknown-key", 6, 63)],
+        ),
+        (6, "  core: {kind: fussy, opened: [a]}", [("wrong-type", 6, 31)]),
         (
             7,
             "  more: {kind: rows, url: env:U, tables: {a: {user: u, bdy: b}}}",
@@ -320,6 +337,36 @@ def test_a_mistyped_word_gets_the_nearest_known_one():
     assert hints(13, "defaults: {attempts: 3, attempts: 4}") == ["first in line 13"]
 
 
+def test_a_mistyped_word_deep_in_the_options_gets_the_nearest_one():
+    line = "  core: {kind: fussy, opened: {a: [{at: 2009-10-01T00:00:00Z, ratoi: 1}]}}"
+    assert hints(6, line) == ["did you mean 'ratio'?"]
+
+
+@pytest.mark.parametrize(
+    ("number", "line", "expected"),
+    [
+        (4, "", ["everyone", "nobody-declined"]),
+        (4, "users: {from: a.csv}", ["nobody-declined"]),
+        (4, "users: {decline: a.csv, from: ~}", ["everyone"]),
+        (12, "", ["not-everyone"]),
+        (12, "  - {name: half, share: 100%}", []),
+        (15, "  - {restore: contacts, to: pim, scope: user}", ["no-predecessor"]),
+        (9, "  pim: {kind: files, path: pim}\n  more: {kind: files, path: x}", ["unused"]),
+        (17, "approvals: 0", ["nobody-approves"]),
+    ],
+)
+def test_what_deserves_a_thought_is_warned_of_and_stops_nothing(number, line, expected):
+    problems = look(with_line(number, line))
+    assert [problem.code for problem in problems] == expected
+    assert all(problem.severity == "warning" for problem in problems)
+
+
+def test_a_source_that_no_phase_reads_is_warned_of():
+    text = with_line(15, "  - {restore: contacts, to: pim, from: [core]}")
+    text = text.replace("notes, to: pim", "notes, to: pim, from: [core]")
+    assert spots(text) == [("unused", 7, 3)]
+
+
 def test_all_problems_come_at_once_and_in_the_order_of_the_text():
     text = """\
 version: 1
@@ -417,10 +464,6 @@ def test_a_secret_is_not_repeated_wherever_the_text_breaks(secret, where, piece)
     assert secret not in render(problems, text.encode(), "p") + repr(problems)
 
 
-def test_a_plan_that_nobody_approves_is_warned_of():
-    assert spots(with_line(17, "approvals: 0")) == [("nobody-approves", 17, 12)]
-
-
 def test_a_problem_is_shown_with_line_column_caret_and_hint():
     text = with_line(15, "  - {restore: contact, to: pim}").encode()
     _, problems = diagnose(text, "plans/x.yaml", clock=lambda: NOW, catalogue=CATALOGUE)
@@ -461,6 +504,16 @@ def test_a_long_line_is_shown_around_its_caret():
     assert len(shown[3]) < 120
     start = shown[4].index("^")
     assert shown[3][start : start + 3] == "cor"
+
+
+def test_a_long_line_is_masked_where_it_is_cut():
+    line = f"  more: {{kind: rows, url: 'pg://a:{'hunter2' * 50}@h/d', mode: {'x' * 150}, pol: 5}}"
+    text = with_line(7, line).encode()
+    assert {problem.code for problem in look(text)} == {
+        "inline-secret",
+        "unknown-word",
+        "unknown-key",
+    }
 
 
 def test_escape_sequences_in_a_plan_do_not_reach_the_terminal():

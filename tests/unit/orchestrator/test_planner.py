@@ -295,7 +295,7 @@ def test_a_plan_that_has_everything_gives_no_warning():
 def test_a_stored_document_of_another_catalogue_is_a_plan_invalid():
     document = json.loads(json.dumps(read(FULL).document))
     for spoil in (
-        lambda d: d["sources"][0].update(kind="tape"),
+        lambda d: d["sources"][0].update(kind="wax"),
         lambda d: d["sources"][0]["options"].update(gone=1),
         lambda d: d["phases"][0].update(restore="bookmarks"),
         lambda d: d["phases"][0].pop("gate"),

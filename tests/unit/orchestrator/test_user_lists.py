@@ -1,4 +1,5 @@
 import os
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -7,7 +8,8 @@ from hypothesis import strategies as st
 
 from orchestrator.errors import PlanInvalid
 from orchestrator.items import UserId
-from orchestrator.user_lists import Expected, read_census, read_declined, read_users
+from orchestrator.plan import Incident, Plan, Users
+from orchestrator.user_lists import Expected, check_lists, read_census, read_declined, read_users
 
 
 @pytest.fixture
@@ -131,6 +133,32 @@ def test_what_is_wrong_with_a_census_is_told_by_its_line(written, rows, expected
 
 def test_a_census_without_its_columns_is_refused(written):
     assert faults(read_census, written("user,expected\nanna,1\n")) == [("wrong-columns", 1)]
+
+
+def test_every_list_of_a_plan_is_looked_at(tmp_path: Path):
+    plan = Plan(
+        name="x",
+        incident=Incident(as_of=datetime(2009, 10, 1, tzinfo=UTC)),
+        users=Users(listed="affected.csv", decline="erased.csv"),
+        census="census.csv",
+        sources={},
+        targets={},
+        waves=(),
+        phases=(),
+    )
+    (tmp_path / "affected.csv").write_text("user\nanna\nanna\n")
+    (tmp_path / "census.csv").write_text("user,category,expected\nanna,contact,3\n")
+    problems = check_lists(plan, tmp_path, categories={"contacts"})
+    assert [(problem.path, problem.line, problem.code) for problem in problems] == [
+        ("affected.csv", 3, "user-twice"),
+        ("erased.csv", 1, "missing-file"),
+        ("census.csv", 2, "unknown-category"),
+    ]
+    assert problems[2].hint == "did you mean 'contacts'?"
+    (tmp_path / "affected.csv").write_text("anna\n")
+    (tmp_path / "erased.csv").write_text("user\n")
+    (tmp_path / "census.csv").write_text("user,category,expected\nanna,contacts,3\n")
+    assert check_lists(plan, tmp_path, categories={"contacts"}) == []
 
 
 def test_a_thousand_faults_are_shown_as_twenty_and_counted(written):
