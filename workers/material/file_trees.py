@@ -123,7 +123,12 @@ class Tree:
             Unavailable: The whole tree is away.
             OSError: This folder cannot be listed.
         """
-        return self._listed(b"/".join((self.root, *parts)))
+        try:
+            return self._listed(b"/".join((self.root, *parts)))
+        except OSError as error:
+            if error.errno in ABSENT:
+                return []
+            raise
 
     def _listed(self, folder: bytes) -> list[os.DirEntry[bytes]]:
         try:
@@ -131,8 +136,6 @@ class Tree:
                 return sorted(listing, key=_name)
         except OSError as error:
             self.recognise_absence(error)
-            if error.errno in ABSENT:
-                return []
             raise
 
     def walk(self, *parts: bytes) -> Iterator[Entry]:
