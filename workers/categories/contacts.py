@@ -26,16 +26,14 @@ from orchestrator.items import (
 )
 from orchestrator.ports import Recognised, Rules
 from orchestrator.reasons import Reason
-from workers.formats.components import Component, components
 from workers.formats.contact_files import parts_of
-from workers.formats.content_lines import Blank, Line, escape, lex, unescape, write_line
+from workers.formats.content_lines import Line, escape, lex, unescape, write_line
 from workers.formats.idents import derived_ident, ident_beside
 from workers.formats.tiling import blank, readable, whole_damaged
 from workers.formats.vcard import Card, write
-from workers.formats.vcard_files import BadCard, Part, Space, WholeCard
+from workers.formats.vcard_files import BadCard, Part, Space, WholeCard, live
 from workers.formats.vcard_meaning import digest_of
 from workers.formats.vcard_properties import fact_of, fact_of_line
-from workers.formats.vcard_reading import live_card, moment
 from workers.formats.vcard_repairs import DERIVE_UID, LOSSY, REPAIRS
 from workers.formats.wide_text import is_wide, widened
 
@@ -63,18 +61,13 @@ class Contacts:
     ) -> Recognised | None:
         """What a live card is; None where it is not exactly one card."""
         del attachments  # a card has none
-        tops = [top for top in components(content) if not isinstance(top, Blank)]
-        if len(tops) != 1 or not isinstance(tops[0], Component) or tops[0].name != "VCARD":
+        seen = live(content)
+        if seen is None:
             return None
-        card = live_card(tops[0], content)
-        if card is None:
-            return None
-        digest = digest_of(card.properties)
-        uid = card.first("UID").strip()
         return Recognised(
-            ident=_ident(uid) if uid else derived_ident(owner, _CATEGORY, digest),
-            digest=digest,
-            revised=moment(card.first("REV")),
+            ident=_ident(seen.uid) if seen.uid else derived_ident(owner, _CATEGORY, seen.digest),
+            digest=seen.digest,
+            revised=seen.revised,
         )
 
     def beside(self, item: Item, mark: str) -> Item:
@@ -148,7 +141,7 @@ def _copy(card: WholeCard, span: Span, owner: UserId, rules: Rules) -> Copy:
         digest=card.digest,
         media=VCARD,
         content=content,
-        revised=moment(card.rev) if card.rev else None,
+        revised=card.revised,
     )
     return Copy(
         item=item,

@@ -133,10 +133,10 @@ def lex(data: bytes, start: int = 0, end: int | None = None, *, old: bool = Fals
         if taken:  # by the line before
             taken -= 1
             continue
-        head, _, value = raw.partition(b":")
+        head, colon, value = raw.partition(b":")
         length = len(raw) + gap
         known = heads.get(head)
-        if known is None or length > LONGEST_LINE:
+        if known is None or not colon or length > LONGEST_LINE:
             fresh = _unfamiliar(raw, offset, length, fold)
             if not isinstance(fresh, tuple):
                 append(fresh)

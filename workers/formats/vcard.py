@@ -8,7 +8,8 @@ from typing import Final
 
 from msgspec import Struct
 
-from workers.formats.content_lines import FOLD_AT, fold, unescape
+from workers.formats.components import MOST_LINES
+from workers.formats.content_lines import FOLD_AT, fold
 from workers.formats.vcard_properties import (
     FN,
     REV,
@@ -58,12 +59,22 @@ class Sound(Struct, frozen=True, gc=False):
     properties: list[Property]
 
 
+def with_crlf(record: bytes) -> bytes | None:
+    """The record with CRLF at the end of each line; None where its line ends are mixed."""
+    if b"\r" not in record:
+        record = record.replace(b"\n", b"\r\n")
+    elif not record.count(b"\r\n") == record.count(b"\n") == record.count(b"\r"):
+        return None
+    return record if record.endswith(b"\n") else record + b"\r\n"
+
+
 def sound(record: bytes) -> Sound | None:
     """The card that `record` is, where it is plainly sound; None where it needs a closer look.
 
-    `record`: from BEGIN:VCARD to END:VCARD, each line ended by CRLF, no control characters,
-    UTF-8.
+    `record`: from BEGIN:VCARD to END:VCARD, each line ended by CRLF.
     """
+    if not _is_text(record):
+        return None
     if b"\r\n " in record:
         record = record.replace(b"\r\n ", b"")
     if b"\r\n\t" in record:
@@ -99,9 +110,15 @@ def sound(record: bytes) -> Sound | None:
     return Sound(version, uid, singles.get(REV, b""), found)
 
 
-def text_of(value: bytes) -> str:
-    """A TEXT value as it is meant."""
-    return unescape(value).decode("utf-8", "surrogateescape")
+def _is_text(record: bytes) -> bool:
+    """UTF-8 within every limit, without control characters."""
+    if has_controls(record) or len(record) > LONGEST_TEXT or record.count(b"\n") > MOST_LINES:
+        return False
+    try:
+        record.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def write(card: Card) -> bytes:

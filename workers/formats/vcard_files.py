@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator
+from datetime import datetime
 from typing import Final
 
 from msgspec import Struct
@@ -10,20 +11,20 @@ from orchestrator.errors import ItemRejected
 from orchestrator.items import Digest
 from orchestrator.ports import Rules
 from orchestrator.reasons import Reason
-from workers.formats.components import MOST_LINES, Component, components
+from workers.formats.components import Component, components
 from workers.formats.content_lines import Blank
 from workers.formats.mojibake import looks_like_mojibake
 from workers.formats.record_times import possible
-from workers.formats.vcard import LONGEST_TEXT, Property, has_controls, sound, write
+from workers.formats.vcard import Property, has_controls, sound, with_crlf, write
 from workers.formats.vcard_meaning import digest_of
 from workers.formats.vcard_properties import UID
-from workers.formats.vcard_reading import finished, moment, read_card
-from workers.formats.vcard_repairs import Repairing
+from workers.formats.vcard_reading import finished, live_card, moment, read_card
+from workers.formats.vcard_repairs import PLAIN, Repairing, has_needless_escapes
 
-_END_LINE: Final = re.compile(rb"(?:\A|[\r\n])(END:VCARD)[ \t]*(?=[\r\n]|\Z)", re.IGNORECASE)
+_END_LINE: Final = re.compile(rb"[\r\n]END:VCARD[ \t]*(?=[\r\n]|\Z)", re.IGNORECASE)
 _REST: Final = re.compile(rb"[ \t]*+(?:\r{0,2}\n|\r|\Z)")
-_BLANKS: Final = re.compile(rb"[ \t\r\n]*+")
-_BREAKS: Final = re.compile(rb"[ \t]*(?:\r{0,2}\n|\r)(?:[ \t]*(?:\r{0,2}\n|\r))*+")
+_WHITE: Final = b" \t\r\n"
+_BREAKS: Final = re.compile(rb"(?:\r{0,2}\n|\r)++")
 _ZEROS: Final = bytes(16)
 _NEVER_NAMED_BY: Final = frozenset(
     {Reason.CUT, Reason.ZEROED, Reason.SYNTAX, Reason.STRUCTURE, Reason.TOO_LARGE}
@@ -40,7 +41,7 @@ class WholeCard(Struct, frozen=True, kw_only=True):
     digest: Digest
     uid: bytes
     """As it stands there, empty where there is none."""
-    rev: bytes
+    revised: datetime | None
     repairs: tuple[str, ...] = ()
     degraded: tuple[str, ...] = ()
 
@@ -69,7 +70,7 @@ Part = WholeCard | BadCard | Space
 
 def is_vcard(data: bytes) -> bool:
     """Whether something in there begins or ends a card."""
-    return _BEGIN_OR_END.search(data) is not None
+    return data.startswith(b"BEGIN:VCARD") or _BEGIN_OR_END.search(data) is not None
 
 
 _BEGIN_OR_END: Final = re.compile(rb"(?:BEGIN|END):VCARD[ \t]*(?=[\r\n]|\Z)", re.IGNORECASE)
@@ -78,12 +79,12 @@ _BEGIN_OR_END: Final = re.compile(rb"(?:BEGIN|END):VCARD[ \t]*(?=[\r\n]|\Z)", re
 def read_cards(data: bytes, rules: Rules) -> Iterator[Part]:
     """Every byte of `data` in cards, damage and white space: in order, without a gap."""
     for start, end in _stretches(data):
-        blanks = _BLANKS.match(data, start, end)
-        begin = blanks.end() if blanks is not None else start
-        if begin > start:
+        begin = start
+        if data[start] in _WHITE:
+            begin = end - len(data[start:end].lstrip(_WHITE))
             yield Space(start, begin - start)
-        if begin == end:
-            continue
+            if begin == end:
+                continue
         if end - begin > rules.item_bytes:
             yield BadCard(
                 offset=begin,
@@ -98,6 +99,31 @@ def read_cards(data: bytes, rules: Rules) -> Iterator[Part]:
             yield whole
         else:
             yield from _with_care(record, begin, rules)
+
+
+class LiveCard(Struct, frozen=True):
+    """What a card in a live system says."""
+
+    uid: bytes
+    digest: Digest
+    revised: datetime | None
+
+
+def live(content: bytes) -> LiveCard | None:
+    """The one card that `content` is, whatever a server made of it; None where it is not one."""
+    lined = with_crlf(content)
+    card = sound(lined) if lined is not None else None
+    if card is not None:
+        return LiveCard(card.uid, digest_of(card.properties), moment(card.rev))
+    tops = [top for top in components(content) if not isinstance(top, Blank)]
+    if len(tops) != 1 or not isinstance(tops[0], Component) or tops[0].name != "VCARD":
+        return None
+    other = live_card(tops[0], content)
+    if other is None:
+        return None
+    return LiveCard(
+        other.first("UID").strip(), digest_of(other.properties), moment(other.first("REV"))
+    )
 
 
 def converted(
@@ -125,7 +151,7 @@ def converted(
         content=write(card),
         digest=digest_of(card.properties),
         uid=card.first("UID").strip(),
-        rev=card.first("REV"),
+        revised=moment(card.first("REV")),
         repairs=tuple(repairing.applied),
         degraded=tuple(repairing.degraded),
     )
@@ -133,12 +159,14 @@ def converted(
 
 def _stretches(data: bytes) -> Iterator[tuple[int, int]]:
     """From one END:VCARD to the next: each holds one whole card, or whatever else it holds."""
-    first = _END_LINE.search(data)
+    token = b"\nEND:VCARD"
+    if token not in data:
+        other = _END_LINE.search(data)
+        token = other[0].rstrip(b" \t") if other is not None else b""
     # A card may hold another as its AGENT (vCard 2.1): then an END is not the end.
-    if first is None or b"AGENT" in data or b"agent" in data or b"Agent" in data:
+    if not token or b"AGENT" in data or b"agent" in data or b"Agent" in data:
         yield 0, len(data)
         return
-    token = data[first.start(1) - 1 : first.end(1)] if first.start(1) else first[1]
     start = position = 0
     while (at := data.find(token, position)) >= 0:
         position = at + len(token)
@@ -155,24 +183,15 @@ def _stretches(data: bytes) -> Iterator[tuple[int, int]]:
 def _sound_card(record: bytes, offset: int, rules: Rules) -> WholeCard | None:
     """A card of which nothing needs repair; None where a closer look is needed."""
     length = len(record)
-    if b"\r" not in record:
-        record = record.replace(b"\n", b"\r\n")
-    elif not record.count(b"\r\n") == record.count(b"\n") == record.count(b"\r"):
+    lined = with_crlf(record)
+    if lined is None or (PLAIN in rules.repairs and has_needless_escapes(lined)):
         return None
-    if record[-1:] != b"\n":
-        record += b"\r\n"
-    if not record.isascii():
-        if looks_like_mojibake(record):
-            return None
-        try:
-            record.decode()
-        except UnicodeDecodeError:
-            return None
-    if has_controls(record) or length > LONGEST_TEXT or record.count(b"\n") > MOST_LINES:
+    if not lined.isascii() and looks_like_mojibake(lined):
         return None
-    card = sound(record)
+    card = sound(lined)
     if card is None:
         return None
+    revised = None
     if card.rev:
         revised = moment(card.rev)
         if revised is None or not possible(revised, rules):
@@ -180,10 +199,10 @@ def _sound_card(record: bytes, offset: int, rules: Rules) -> WholeCard | None:
     return WholeCard(
         offset=offset,
         length=length,
-        content=record,
+        content=lined,
         digest=digest_of(card.properties),
         uid=card.uid,
-        rev=card.rev,
+        revised=revised,
     )
 
 
@@ -228,7 +247,7 @@ def _read(component: Component, record: bytes, offset: int, rules: Rules) -> Par
         content=content,
         digest=digest_of(card.properties),
         uid=uid,
-        rev=card.first("REV"),
+        revised=moment(card.first("REV")),
         repairs=tuple(repairing.applied),
         degraded=tuple(repairing.degraded),
     )
@@ -237,7 +256,7 @@ def _read(component: Component, record: bytes, offset: int, rules: Rules) -> Par
 def _verbatim(component: Component, record: bytes) -> bytes:
     """The bytes of the card with CRLF line endings and without blank lines."""
     span = record[component.offset : component.offset + component.length]
-    return _BREAKS.sub(b"\r\n", span.strip() + b"\n")
+    return _BREAKS.sub(b"\r\n", span.strip(b"\r\n") + b"\n")
 
 
 def _certain_uid(component: Component, reason: Reason) -> bytes:

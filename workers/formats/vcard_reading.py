@@ -192,7 +192,7 @@ def _modern(line: Line, version: str, repairing: Repairing) -> Property:
     fact = fact_of_line(line)
     if len(line.value) > LONGEST_TEXT and fact.kind is not Kind.BINARY:
         raise ItemRejected(Reason.TOO_LARGE, f"{plain_name(line.name)}: {len(line.value)} bytes")
-    if line.joined and version != "2.1":
+    if line.joined and fact.base64 and version != "2.1":
         repairing.use(JOIN, Reason.SYNTAX, f"{plain_name(line.name)}: goes on without a fold")
     if version != "2.1" and not fact.odd:
         _check_utf8(line.value, fact)

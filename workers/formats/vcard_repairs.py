@@ -24,6 +24,7 @@ RENAME: Final = "rename-properties"
 MOJIBAKE: Final = "mojibake"
 KEEP_ONE: Final = "keep-one"
 ESCAPE: Final = "escape-text"
+PLAIN: Final = "drop-needless-escapes"
 ASIDE: Final = "set-dates-aside"
 EMPTY_TIME: Final = "empty-impossible-time"
 DERIVE_FN: Final = "derive-fn"
@@ -42,6 +43,7 @@ REPAIRS: Final = {
     MOJIBAKE: "sets text right that was read in the wrong charset, where that is beyond doubt",
     KEEP_ONE: "keeps one of several BDAY, REV and the like; others become X- properties",
     ESCAPE: "escapes bare commas and semicolons of single texts",
+    PLAIN: "writes escaped colons and quotes plain; some servers double their backslash",
     ASIDE: "keeps what is no date as text, or as an X- property where text is not allowed",
     EMPTY_TIME: "leaves out a REV from before the service began or after the loss",
     DERIVE_FN: "makes a missing FN of N, ORG, NICKNAME, EMAIL or TEL",
@@ -53,6 +55,7 @@ REPAIRS: Final = {
 LOSSY: Final = frozenset({DROP_BINARY, DROP_CONTROLS})
 
 _ESCAPED_OR_BARE: Final = re.compile(rb"\\.|[,;]", re.DOTALL)
+_ANY_ESCAPE: Final = re.compile(rb"\\.", re.DOTALL)
 _FEWEST_FIXED: Final = 2
 """One strange character may be meant; two that agree are not."""
 
@@ -91,6 +94,7 @@ def repaired(properties: list[Property], version: str, repairing: Repairing) -> 
     properties = _without_controls(properties, repairing)
     properties = _renamed(properties, repairing)
     properties = _unmixed(properties, repairing)
+    properties = _plain(properties, repairing)
     properties = _kept_one(properties, version, repairing)
     properties = [_checked(fact, value, version, repairing) for fact, value in properties]
     properties = _named(properties, repairing)
@@ -138,6 +142,32 @@ def _unmixed(properties: list[Property], repairing: Repairing) -> list[Property]
         return properties
     repairing.use(MOJIBAKE, Reason.ENCODING, "text was read in the wrong charset")
     return [(fact, fixed.get(place, value)) for place, (fact, value) in enumerate(properties)]
+
+
+def _plain(properties: list[Property], repairing: Repairing) -> list[Property]:
+    """Means the same by RFC 2426 §5, so it is no damage where the repair is switched off."""
+    if PLAIN not in repairing.allowed:
+        return properties
+    kept: list[Property] = []
+    for fact, value in properties:
+        if has_needless_escapes(value):
+            plain = _ANY_ESCAPE.sub(_plain_escape, value)
+            if plain != value:
+                repairing.use(PLAIN, Reason.SYNTAX, fact.name)
+                kept.append((fact, plain))
+                continue
+        kept.append((fact, value))
+    return kept
+
+
+def has_needless_escapes(data: bytes) -> bool:
+    """Whether a backslash stands before a colon or a quote."""
+    return b"\\:" in data or b'\\"' in data
+
+
+def _plain_escape(match: re.Match[bytes]) -> bytes:
+    found = match[0]
+    return found[1:] if found[1:] in {b":", b'"'} else found
 
 
 def _kept_one(properties: list[Property], version: str, repairing: Repairing) -> list[Property]:

@@ -20,6 +20,7 @@ _FIELD: Final = b"\x02"
 _PART: Final = b"\x03"
 _COMMA: Final = b"\x04"
 _SEMICOLON: Final = b"\x05"
+_EMPTY_PARTS: Final = re.compile(rb"\x03+(?=\x02|\Z)|(?:(?<=[\x02\x03])|\A)\x03+")
 _SPACE: Final = re.compile(rb"\s+")
 _DATA_URI: Final = re.compile(rb"data:[^,]*;base64,(.*)", re.IGNORECASE | re.DOTALL)
 _DATE_PUNCTUATION: Final = re.compile(rb"(?<=\d)[-:](?=\d)")
@@ -54,9 +55,10 @@ def fields_pattern(*most: int) -> re.Pattern[bytes]:
 
 
 def fields_meaning(value: bytes) -> bytes:
-    """Structured: fields and the parts of each, without the empty fields at the end."""
+    """Structured: fields and the parts of each, without empty parts and empty fields at the end."""
     if b"\\" not in value:
-        return value.rstrip(b";").replace(b";", _FIELD).replace(b",", _PART)
+        plain = value.rstrip(b";").replace(b";", _FIELD)
+        return _without_empty_parts(plain.replace(b",", _PART)) if b"," in value else plain
     protected = (
         value.replace(b"\\\\", b"\x06")
         .replace(b"\\,", _COMMA)
@@ -67,20 +69,24 @@ def fields_meaning(value: bytes) -> bytes:
         .replace(_COMMA, b",")
         .replace(_SEMICOLON, b";")
     )
-    return unescape(protected).replace(b"\x06", b"\\")
+    return _without_empty_parts(unescape(protected).replace(b"\x06", b"\\"))
+
+
+def _without_empty_parts(meant: bytes) -> bytes:
+    return _EMPTY_PARTS.sub(b"", meant).rstrip(_FIELD) if _PART in meant else meant
 
 
 def list_meaning(value: bytes) -> bytes:
     """Texts between commas; semicolons are text."""
     if b"\\" not in value:
-        return value.replace(b",", _PART)
+        return _without_empty_parts(value.replace(b",", _PART))
     protected = (
         value.replace(b"\\\\", b"\x06")
         .replace(b"\\,", _COMMA)
         .replace(b",", _PART)
         .replace(_COMMA, b",")
     )
-    return unescape(protected).replace(b"\x06", b"\\")
+    return _without_empty_parts(unescape(protected).replace(b"\x06", b"\\"))
 
 
 def date_meaning(value: bytes) -> bytes:
