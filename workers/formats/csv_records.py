@@ -51,7 +51,7 @@ def table(data: bytes) -> Table | None:
     delimiter = max(_DELIMITERS, key=line.count)
     if not line.isprintable() and delimiter != "\t":
         return None
-    header = tuple(cell.strip() for cell in _cells(line, delimiter))
+    header = tuple(cell.strip() for cell in _cells(line, delimiter) or ())
     if len(header) < 2 or len(set(header)) != len(header) or not all(header):  # noqa: PLR2004 - one column is a list
         return None
     return Table(header=header, delimiter=delimiter, start=end)
@@ -88,7 +88,7 @@ def _row(data: bytes, offset: int, end: int, found: Table, columns: int) -> Row:
             reason, detail = Reason.CONTROL_CHARACTER, "a control character"
         else:
             cells = _cells(text, found.delimiter)
-            if len(cells) != columns:
+            if cells is not None and len(cells) != columns:
                 detail = f"{len(cells)} columns of {columns}"
                 cells, reason = None, Reason.STRUCTURE if ended else Reason.CUT
     if cells is None and _ZEROS in raw:
@@ -98,11 +98,13 @@ def _row(data: bytes, offset: int, end: int, found: Table, columns: int) -> Row:
     return Row(offset=offset, length=end - offset, ended=ended, reason=reason, detail=detail)
 
 
-def _cells(line: str, delimiter: str) -> tuple[str, ...]:
-    """The cells of one row; the row's quotes are known to be balanced."""
-    parsed: Sequence[Sequence[str]] = list(
-        csv.reader(io.StringIO(line, newline=""), delimiter=delimiter)
-    )
+def _cells(line: str, delimiter: str) -> tuple[str, ...] | None:
+    """The cells of one row; None where its quotes are not balanced."""
+    reader = csv.reader(io.StringIO(line, newline=""), delimiter=delimiter, strict=True)
+    try:
+        parsed: Sequence[Sequence[str]] = list(reader)
+    except csv.Error:
+        return None
     return tuple(parsed[0]) if len(parsed) == 1 else ()
 
 
