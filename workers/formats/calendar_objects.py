@@ -233,7 +233,7 @@ class _Reader:
         mending = Mending(self.rules.repairs)
         try:
             root = part.load()
-            uids = {text_of(line) for line in root.lines if line.name == "UID"}
+            uids = {text_of(line) for line in root.lines if line.name == "UID"} - {""}
             uid = uids.pop() if len(uids) == 1 else ""
             master = all(line.name != "RECURRENCE-ID" for line in root.lines)
             envelope_repairs(part.envelope, mending)

@@ -122,6 +122,8 @@ class Property(Struct, frozen=True, gc=False):
     """It says VALUE=DATE."""
     upper: bool
     """Its value is a word that may be written in any case."""
+    stray_zone: bool
+    """It has a TZID and holds no time."""
     verbatim: bool
     """It is tidy, and its value means itself where nothing in it is escaped."""
 
@@ -140,7 +142,7 @@ def property_of(line: Line) -> Property:
     known = properties.get(line.head)
     if known is not None:
         return known
-    known = _study(line.name, line.params)
+    known = _study(line)
     if len(line.head) <= _LONGEST_KEPT:
         if len(properties) >= _MOST_KEPT:
             properties.clear()
@@ -148,7 +150,8 @@ def property_of(line: Line) -> Property:
     return known
 
 
-def _study(name: str, params: Params) -> Property:
+def _study(line: Line) -> Property:
+    name, params = line.name, line.params
     found = {key: values for key, values in reversed(params)}  # noqa: C416 - the first of several counts
     declared = "".join(found.get("VALUE", ())).upper()
     encoding = "".join(found.get("ENCODING", ())).upper()
@@ -166,7 +169,7 @@ def _study(name: str, params: Params) -> Property:
     canonical = ";".join([name, *sorted(meant)]).encode("utf-8", "surrogateescape")
     zone = found.get("TZID")
     tidy = (
-        all(key and values and all(map(_is_tidy, values)) for key, values in params)
+        all(key and values and values == tidy_values(line, values) for key, values in params)
         and encoding != "QUOTED-PRINTABLE"
         and len(found) == len(params)
     )
@@ -180,13 +183,19 @@ def _study(name: str, params: Params) -> Property:
         tidy=tidy,
         dated=declared == "DATE",
         upper=name in _WORD_VALUES,
-        verbatim=tidy and holds in (Holds.OTHER, Holds.TEXT) and name not in _WORD_VALUES,
+        stray_zone=bool(zone) and holds not in (Holds.MOMENT, Holds.MOMENTS),
+        verbatim=tidy
+        and not zone
+        and holds in (Holds.OTHER, Holds.TEXT)
+        and name not in _WORD_VALUES,
     )
 
 
-def _is_tidy(value: str) -> bool:
-    """Whether nothing is left of white space around it or of quotes in the wrong place."""
-    return value == value.strip() and '"' not in value
+def tidy_values(line: Line, values: tuple[str, ...]) -> tuple[str, ...]:
+    """A parameter's values without white space around them and without stray quotes."""
+    if b"^'" not in line.head:  # RFC 6868: a quote that is meant
+        values = tuple(value.replace('"', "") for value in values)
+    return tuple(value.strip() for value in values)
 
 
 def made(name: str, value: bytes, params: Params = ()) -> Line:

@@ -129,7 +129,9 @@ class _Look:
                         return False
                     seen[known.name] = value
                 continue
-            head, _, value = line.partition(b":")
+            head, colon, value = line.partition(b":")
+            if not colon:
+                return False
             known = heads.get(head)
             if known is None:
                 if head in _EDGES:
@@ -147,7 +149,7 @@ class _Look:
                 known, value = learned
             if known.verbatim and _PLAIN(value) is not None:
                 entry = known.canonical and known.canonical + value
-            elif not known.tidy:
+            elif not known.tidy or known.stray_zone:
                 return False
             else:
                 entry = _LOOKS[known.holds](self, known, value)
@@ -211,7 +213,8 @@ class _Look:
             return None
         if known.upper:
             upper = value.upper()
-            return known.canonical + upper if upper == upper.strip() and value else None
+            plain = upper == upper.strip() and b"\\" not in upper
+            return known.canonical + upper if plain and upper else None
         return self.other(known, value)
 
     def slowly(self, known: Property, value: bytes) -> bytes | None:
@@ -283,7 +286,6 @@ class _Look:
             or not bounds.first <= value <= bounds.last
             or not well_formed(value)
             or not value.endswith(b"Z")
-            or known.zone is not None
         ):
             return None
         return known.canonical and known.canonical + value

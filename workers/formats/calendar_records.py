@@ -22,9 +22,11 @@ DEEPEST: Final = 16
 ENVELOPE: Final = "VCALENDAR"
 ZONE: Final = "VTIMEZONE"
 
-_TOP_LEVEL: Final = frozenset(
+TOP_LEVEL: Final = frozenset(
     {"VEVENT", "VTODO", "VJOURNAL", "VFREEBUSY", "VAVAILABILITY", "VPOLL", ZONE}
 )
+"""What stands in a calendar and never inside of each other."""
+
 _BREAK: Final = rb"(?:\r{0,2}\n|\r)"
 _FOLDS: Final = rb"(?:" + _BREAK + rb"[ \t][^\r\n]*+)*+"
 # Begins with the break before the line, which is what the search is quick to find.
@@ -148,7 +150,7 @@ def reading(data: bytes) -> Reading:
     return reader.found
 
 
-_names: Final = {name.encode(): name for name in (*_TOP_LEVEL, ENVELOPE, "VALARM")}
+_names: Final = {name.encode(): name for name in (*TOP_LEVEL, ENVELOPE, "VALARM")}
 
 
 class _Reader:
@@ -179,7 +181,7 @@ class _Reader:
 
     def begin(self, name: str, start: int, after: int) -> None:
         """A BEGIN line."""
-        if self.open is not None and (name == ENVELOPE or name in _TOP_LEVEL):
+        if self.open is not None and (name == ENVELOPE or name in TOP_LEVEL):
             self.cut(start)
         if self.open is None:
             self.between(start)
@@ -247,7 +249,7 @@ class _Reader:
         """The open record has no end: it goes as far as something else begins."""
         if self.open is None:
             return
-        if self.open.kind not in _TOP_LEVEL:
+        if self.open.kind not in TOP_LEVEL:
             self.open.reason, self.open.detail = Reason.STRUCTURE, "not a component of a calendar"
         else:
             self.open.reason, self.open.detail = Reason.CUT, "no END"

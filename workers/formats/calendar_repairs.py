@@ -12,7 +12,7 @@ from typing import Final
 
 from orchestrator.errors import ItemRejected
 from orchestrator.reasons import Reason
-from workers.formats.calendar_properties import made
+from workers.formats.calendar_properties import made, tidy_values
 from workers.formats.content_lines import Line
 
 REPAIRS: Final[Mapping[str, str]] = MappingProxyType(
@@ -142,7 +142,7 @@ def tidied(line: Line) -> Line:
     for key, values in line.params:
         if not key and not values:
             continue
-        plain = tuple(value.strip().replace('"', "") for value in values)
+        plain = tidy_values(line, values)
         if not values or kept.setdefault(key, plain) != plain:
             raise ItemRejected(Reason.SYNTAX, f"{line.name} has a parameter that cannot be read")
     return made(line.name, line.value, tuple(kept.items()))

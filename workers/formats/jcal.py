@@ -12,7 +12,14 @@ from orchestrator.errors import ItemRejected
 from orchestrator.reasons import Reason
 from workers.formats.calendar_material import Material, Part
 from workers.formats.calendar_properties import made
-from workers.formats.calendar_records import ENVELOPE, Envelope, Node, Stray
+from workers.formats.calendar_records import (
+    DEEPEST,
+    ENVELOPE,
+    TOP_LEVEL,
+    Envelope,
+    Node,
+    Stray,
+)
 from workers.formats.content_lines import Line, Params, escape
 from workers.formats.json_outline import Part as Element
 from workers.formats.json_outline import outline
@@ -152,10 +159,14 @@ class _Loader:
         return next((line.value for line in root.lines if line.name == "UID"), b"")
 
 
-def _node(value: Any) -> Node:
+def _node(value: Any, level: int = 0) -> Node:
     match value:
         case [str(name), list(properties), list(components)] if _PROPERTY_NAME.fullmatch(name):
-            children = [_node(component) for component in components]
+            children = [_node(component, level + 1) for component in components]
+            if level >= DEEPEST:
+                raise ItemRejected(Reason.TOO_LARGE, f"more than {DEEPEST} levels of components")
+            if any(child.name in TOP_LEVEL or child.name == ENVELOPE for child in children):
+                raise ItemRejected(Reason.STRUCTURE, "a component that stands in another")
             return Node(name.upper(), _lines(properties), children, [])
         case _:
             raise ItemRejected(Reason.STRUCTURE, "a component is a name and two arrays")
@@ -180,6 +191,8 @@ def _line(value: Any) -> Line:
         raise ItemRejected(Reason.STRUCTURE, "a property is name, parameters, type, values")
     group, _, plain = name.upper().rpartition(".")
     written = [_value(kind.lower(), one, plain) for one in values]
+    if any(map(_LINE_BREAKS.search, written)):
+        raise ItemRejected(Reason.VALUE, f"{plain} has a line break")
     separator = ";" if plain == "GEO" else ","
     line = made(plain, separator.join(written).encode(), _params(plain, kind.lower(), params))
     return Line(plain, line.params, line.value, 0, 0, group, _grouped(group, line.head))
@@ -222,15 +235,13 @@ def _value(kind: str, value: Any, name: str) -> str:
     if kind in ("date", "date-time", "time", "utc-offset"):
         return _squeezed(value, name) if not value.startswith(("P", "-P", "+P")) else value
     if kind in _PLAIN_TYPES:
-        if _LINE_BREAKS.search(value):
-            raise ItemRejected(Reason.VALUE, f"{name} has a line break")
         return value
     return escape(value.encode()).decode()
 
 
 def _squeezed(value: Any, name: str) -> str:
     """A date or time without the separators of ISO 8601's extended form."""
-    if not isinstance(value, str) or _LINE_BREAKS.search(value):
+    if not isinstance(value, str):
         raise ItemRejected(Reason.VALUE, f"{name} is no date or time")
     sign = value[:1] if value[:1] in ("-", "+") else ""
     return sign + value[len(sign) :].replace("-", "").replace(":", "")
@@ -246,7 +257,4 @@ def _rule(value: Any, name: str) -> str:
         listed: Sequence[Any] = part if isinstance(part, list) else (part,)
         texts = [_squeezed(one, name) if key == "until" else str(one) for one in listed]
         parts.append(f"{key.upper()}={','.join(texts)}")
-    text = ";".join(parts)
-    if _LINE_BREAKS.search(text):
-        raise ItemRejected(Reason.RECURRENCE, f"{name} is no rule")
-    return text
+    return ";".join(parts)
