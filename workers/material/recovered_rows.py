@@ -12,7 +12,7 @@ from typing import Any, Final
 from msgspec import Struct
 from sqlalchemy import (
     ColumnElement,
-    RowMapping,
+    Row,
     Select,
     inspect,
     select,
@@ -36,7 +36,8 @@ INLINE_BYTES: Final = 256 * 1024
 """A larger value is never read together with the listing."""
 BUDGET_BYTES: Final = 32 * 1024 * 1024
 """So many bytes of values one listing keeps."""
-BUFFERED_ROWS: Final = 1000
+BUFFERED_ROWS: Final = 250
+"""Rows that come from the server together: with inline values about 16 MiB at most."""
 
 
 class Value(Struct, frozen=True, gc=False):
@@ -93,6 +94,8 @@ class RecoveredTable:
         self._database = database
         self._mapped = mapped
         self._columns = RowColumns(database, mapped)
+        self._fields = tuple(mapped.fields.items())
+        self._files = len(self._columns.files)
         self.called = called
         self.suffixes = tuple(mapped.beside)
         self.tells_of_changes = mapped.data is None or bool(mapped.modified or mapped.sha256)
@@ -207,37 +210,38 @@ class RecoveredTable:
             statement = statement.where(condition)
         try:
             with self._database.reading() as connection:
-                result = connection.execution_options(
-                    stream_results=True, max_row_buffer=BUFFERED_ROWS
-                ).execute(statement)
-                for row in result.mappings():
+                result = connection.execution_options(yield_per=BUFFERED_ROWS).execute(statement)
+                for row in result:
                     yield self._recovered(row)
         except Misspelled:
             raise self._misspelled() from None
 
     # Rows ------------------------------------------------------------------------------------
 
-    def _recovered(self, got: RowMapping) -> RecoveredRow:
-        owner = got["owner"]
+    def _recovered(self, row: Row[Any]) -> RecoveredRow:
+        """A row of `keys`, of `facts`, or of `facts` and `values`: the length tells which."""
+        owner, id_, *facts = tuple(row)
+        if not facts:
+            return RecoveredRow(user_of(owner), id_, (), anonymous=owner is None)
+        modified, given_hash, *columns = facts
         values: list[Value] = []
-        if self._mapped.fields and "modified" in got:
+        if self._fields:
             fields = {
-                name: self._columns.field_value(column, got[f"field{number}"])
-                for number, (name, column) in enumerate(self._mapped.fields.items())
+                name: self._columns.field_value(column, value)
+                for (name, column), value in zip(self._fields, columns, strict=False)
             }
             data, damaged = json_of(fields)
             values.append(Value(len(data), data, damaged=damaged))
-        values.extend(
-            _value(got[f"size{number}"], got.get(f"value{number}"))
-            for number in range(len(self._columns.files))
-            if f"size{number}" in got
-        )
+        first = len(self._fields)
+        for at in range(first, first + self._files):
+            value = columns[at + self._files] if len(columns) > first + self._files else None
+            values.append(_value(columns[at], value))
         return RecoveredRow(
             user_of(owner),
-            got["id"],
+            id_,
             tuple(values),
-            moment_of(got.get("modified")),
-            _hexadecimal(got.get("sha256")),
+            None if modified is None else moment_of(modified),
+            None if given_hash is None else _hexadecimal(given_hash),
             anonymous=owner is None,
         )
 
@@ -311,9 +315,7 @@ def _value(size: Any, value: Any) -> Value:
     return Value(len(data), data)
 
 
-def _hexadecimal(value: Any) -> str | None:
-    if value is None:
-        return None
+def _hexadecimal(value: Any) -> str:
     if isinstance(value, bytes) and not isinstance(value, DamagedText):
         return value.hex() if len(value) == 32 else value.decode("ascii", "replace").lower()  # noqa: PLR2004 - bytes of SHA-256
     return str(value).strip().lower()

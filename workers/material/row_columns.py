@@ -28,7 +28,7 @@ from workers.material.databases import ReadOnlyDatabase
 from workers.material.row_mapping import Rows
 from workers.material.row_values import tolerant_text
 
-INLINE_BYTES: Final = 256 * 1024
+INLINE_BYTES: Final = 64 * 1024
 """A larger value is never read together with the listing."""
 
 _BYTEA: Final = 17

@@ -19,7 +19,7 @@ from workers.material.row_values import name_of, user_of
 
 OWNERS_AT_ONCE: Final = 200
 """Users whose rows are listed by one statement."""
-USERS_BUFFERED: Final = 10_000
+USERS_BUFFERED: Final = 5_000
 
 
 class RowSource:
@@ -60,9 +60,7 @@ class RowSource:
         statement = select(owners.c.owner).distinct().order_by(column("owner"))
         try:
             with self._database.reading() as connection:
-                streamed = connection.execution_options(
-                    stream_results=True, max_row_buffer=USERS_BUFFERED
-                )
+                streamed = connection.execution_options(yield_per=USERS_BUFFERED)
                 for owner in streamed.execute(statement).scalars():
                     known = user_of(owner)
                     if known is not None:

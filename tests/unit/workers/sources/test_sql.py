@@ -258,6 +258,13 @@ def test_columns_become_one_json_object(tmp_path, opened):
     assert "board" in error.detail
 
 
+def test_objects_that_do_not_fit_the_listing_are_read_when_asked_for(sqlite, opened, monkeypatch):
+    monkeypatch.setattr(recovered_rows, "BUDGET_BYTES", 100)
+    put(sqlite, *(("anna", number, number * 2) for number in range(50)))
+    files = files_of(opened(Rows(table="cards", user="owner", id="id", fields={"v": "data"})))
+    assert [file.read() for file in files] == [b'{"v":%d}' % (n * 2) for n in range(50)]
+
+
 def test_a_query_serves_like_a_table(sqlite, opened):
     put(sqlite, ("anna", 1, "at 12:30 :name %s"), ("bert", 2, "his"))
     query = "SELECT owner AS who, id, data || ' ::text' AS data FROM cards WHERE data LIKE '%:%' ;"
