@@ -188,7 +188,7 @@ class HighScores:
             _check(score, known, rules)
             content = written(score)
             attachments = record.attachments
-            digest = _digest(score, attachments)
+            digest = _digest(score, attachments, content)
         except ItemRejected as rejected:
             named = board is not None and rejected.reason in _NAMED
             return Damaged(
@@ -234,13 +234,20 @@ def _ident(score: Score) -> Ident:
     return score.ident or Ident(score.board)
 
 
-def _digest(score: Score, attachments: Sequence[Attachment]) -> Digest:
-    """The same for the same score and replay; what it is called beside another leaves no trace."""
-    plain = structs.replace(
-        score, more={key: value for key, value in score.more.items() if key != IDENT}
-    )
-    files = sorted(sha256(part.data).digest() for part in attachments)
-    return Digest(sha256(b"".join((sha256(written(plain)).digest(), *files))).digest())
+def _digest(
+    score: Score, attachments: Sequence[Attachment], content: bytes | None = None
+) -> Digest:
+    """The same for the same score and replay; what it is called beside another leaves no trace.
+
+    `content`: the score as it is written, where that is known.
+    """
+    if IDENT in score.more:
+        more = {key: value for key, value in score.more.items() if key != IDENT}
+        content = written(structs.replace(score, more=more))
+    whole = sha256(content if content is not None else written(score))
+    for replay in sorted(sha256(part.data).digest() for part in attachments):
+        whole.update(b"\n" + replay)
+    return Digest(whole.digest())
 
 
 def _replays(names: Mapping[str, File]) -> dict[str, File]:

@@ -58,9 +58,10 @@ from workers.formats.note_formats import (
     is_note,
     marked,
     media_of,
+    read_note_object,
 )
-from workers.formats.note_rows import check_row_owner
 from workers.formats.notes import Note, note_digest
+from workers.formats.ownership import check_owner
 from workers.formats.record_times import possible
 from workers.formats.tiling import blank, gaps, readable, whole_damaged
 
@@ -172,7 +173,8 @@ class _Record(Struct, frozen=True, kw_only=True, gc=False):
     reason: Reason | None = None
     detail: str = ""
     sequence: int = 0
-    keep: bool = False
+    fields: Mapping[str, Any] | None = None
+    """Of a JSON object, decoded."""
     repaired: Callable[[tuple[str, ...], Ident], bytes] | None = None
     """The content with the repairs that it needs."""
 
@@ -271,7 +273,7 @@ class _Reading:
             reason, detail = piece.reason, piece.detail
             if piece.fields is not None:
                 try:
-                    check_row_owner(piece.fields, self.owner)
+                    check_owner(piece.fields, self.owner)
                 except ItemRejected as rejected:
                     reason, detail = rejected.reason, rejected.detail
             yield _Record(
@@ -281,7 +283,7 @@ class _Reading:
                 media=JSON,
                 reason=reason,
                 detail=detail,
-                keep=piece.fields is not None and is_keep(piece.fields),
+                fields=piece.fields,
                 repaired=partial(_dated, piece.fields or {}),
             )
 
@@ -303,7 +305,7 @@ class _Reading:
                 detail=rejected.detail,
             )
             return
-        if record.keep:
+        if record.fields is not None and is_keep(record.fields):
             self.keep_folders.add(dirname(name))
             spans.extend(self.page_of(name))
         degraded = list(note.degraded)
@@ -344,8 +346,8 @@ class _Reading:
             raise ItemRejected(record.reason, record.detail)
         if record.end - record.start > self.rules.item_bytes:
             raise ItemRejected(Reason.TOO_LARGE, f"more than {self.rules.item_bytes} bytes")
-        content, media = record.content, record.media
-        note = interpreted(content)
+        content, media, fields = record.content, record.media, record.fields
+        note = read_note_object(fields) if fields is not None else interpreted(content)
         for repair in note.needs:
             if repair not in self.rules.repairs:
                 raise ItemRejected(Reason.STRUCTURE, f"the repair {repair} would help")

@@ -413,13 +413,18 @@ def _too_deep(data: bytes) -> bool:
     return False
 
 
-def _count_keys(value: Any) -> int:
+def _count_keys(value: dict[Any, Any] | list[Any]) -> int:
     """Keys of all objects in a decoded value, whose levels are bounded."""
     if isinstance(value, dict):
-        return len(value) + sum(_count_keys(part) for part in value.values() if part)  # pyright: ignore[reportUnknownVariableType]  # JSON is Any
-    if isinstance(value, list):
-        return sum(_count_keys(part) for part in value if part)  # pyright: ignore[reportUnknownVariableType]  # JSON is Any
-    return 0
+        count = len(value)
+        parts = value.values()
+    else:
+        count = 0
+        parts = value
+    for part in parts:
+        if part.__class__ is dict or part.__class__ is list:
+            count += _count_keys(part)
+    return count
 
 
 def _holds_control(value: Any) -> bool:

@@ -9,7 +9,7 @@ from typing import Any, Final
 import msgspec
 
 from orchestrator.errors import ItemRejected
-from orchestrator.items import Ident, Media, UserId
+from orchestrator.items import Ident, Media
 from orchestrator.reasons import Reason
 from workers.formats.enex import looks_like_enex, marked_enex, only_note, read_enex_note
 from workers.formats.html_notes import looks_like_html, marked_html, read_html_note
@@ -22,7 +22,7 @@ from workers.formats.journals import (
 from workers.formats.json_records import decoded
 from workers.formats.keep import is_keep, read_keep
 from workers.formats.markdown_notes import marked_markdown, read_markdown_note
-from workers.formats.note_rows import check_row_owner, is_note_row, read_note_row
+from workers.formats.note_rows import is_note_row, read_note_row
 from workers.formats.notes import Note, marked_title
 from workers.formats.plain_text import BOM
 
@@ -83,14 +83,12 @@ def note_fields(data: bytes) -> Mapping[str, Any] | None:
     return fields if isinstance(fields, dict) and is_note(fields) else None  # pyright: ignore[reportUnknownVariableType]  # JSON is Any
 
 
-def read_note_object(fields: Mapping[str, Any], owner: UserId | None = None) -> Note:
-    """The note in a JSON object, which must not be another user's where `owner` is given.
+def read_note_object(fields: Mapping[str, Any]) -> Note:
+    """The note in a JSON object.
 
     Raises:
-        ItemRejected: its fields are not what they should be, or it names another owner.
+        ItemRejected: its fields are not what they should be.
     """
-    if owner is not None:
-        check_row_owner(fields, owner)
     return read_keep(fields) if is_keep(fields) else read_note_row(fields)
 
 

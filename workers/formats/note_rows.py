@@ -4,10 +4,9 @@ from collections.abc import Collection, Mapping
 from typing import Any, Final
 
 from orchestrator.errors import ItemRejected
-from orchestrator.items import UserId
 from orchestrator.reasons import Reason
 from workers.formats.notes import Note, own_ident
-from workers.formats.ownership import OWNER_FIELDS, check_owner, plain_key
+from workers.formats.ownership import OWNER_FIELDS, plain_key
 from workers.formats.record_times import read_time
 
 _BODIES: Final = ("body", "text", "content")
@@ -28,15 +27,6 @@ def is_note_row(keys: Collection[str]) -> bool:
     if "isChecked" in keys:
         return False
     return any(body in keys for body in _BODIES) or ("title" in keys and "id" in keys)
-
-
-def check_row_owner(fields: Mapping[str, Any], owner: UserId) -> None:
-    """Refuse a row of another user.
-
-    Raises:
-        ItemRejected: `WRONG_OWNER`.
-    """
-    check_owner(fields, owner)
 
 
 def read_note_row(fields: Mapping[str, Any]) -> Note:

@@ -1,6 +1,7 @@
 """Whose a record says it is."""
 
 from collections.abc import Collection, Mapping
+from functools import lru_cache
 from typing import Any, Final
 
 from orchestrator.errors import ItemRejected
@@ -17,6 +18,7 @@ a record is: two users may choose the same one.
 """
 
 
+@lru_cache(maxsize=4096)
 def plain_key(key: str) -> str:
     """A field's name without what exporters vary: case, underscores, hyphens, spaces."""
     return key.lower().replace("_", "").replace("-", "").replace(" ", "")

@@ -60,8 +60,7 @@ def decides(key: str) -> bool:
 
 def board_named(fields: Mapping[str, Any]) -> str:
     """The board that the fields name; empty where they name none."""
-    key = _first(fields, _BOARDS)
-    return str(fields[key]).strip() if key is not None else ""
+    return _board(fields, _filled(fields))
 
 
 def read_score(fields: Mapping[str, Any], board: str, leave_out: Collection[str]) -> Score:
@@ -72,23 +71,28 @@ def read_score(fields: Mapping[str, Any], board: str, leave_out: Collection[str]
     Raises:
         ItemRejected: no board, a value that is no integer of 64 bits, a time that is none.
     """
-    keys = {_first(fields, names) for names in (_VALUES, _BOARDS, _TIMES)}
-    named = board_named(fields) or board
+    filled = _filled(fields)
+    named = _board(fields, filled) or board
     if not named or len(named) > _LONGEST_BOARD or not named.isprintable():
         raise ItemRejected(Reason.STRUCTURE, "no board")
-    when = _first(fields, _TIMES)
+    value = _first(filled, _VALUES)
+    when = _first(filled, _TIMES)
     achieved = read_time(fields[when]) if when is not None else None
     if when is not None and achieved is None:
         raise ItemRejected(Reason.VALUE, "its time is none")
-    beside = fields.get(IDENT) if isinstance(fields.get(MARK), str) else None
+    said = {value, when, _first(filled, _BOARDS)}
+    beside = fields.get(IDENT) if MARK in fields else None
     return Score(
         board=named,
-        value=_value(fields),
+        value=_value(fields[value] if value is not None else None),
         achieved=achieved,
         more={
-            key: value
-            for key, value in fields.items()
-            if key not in keys and plain_key(key) not in leave_out and not _is_empty(value)
+            key: told
+            for key, told in fields.items()
+            if key not in said
+            and told is not None
+            and told != ""
+            and plain_key(key) not in leave_out
         },
         ident=Ident(beside) if isinstance(beside, str) and beside else None,
     )
@@ -109,9 +113,7 @@ def written(score: Score) -> bytes:
         raise ItemRejected(Reason.VALUE, "a number of more than 64 bits") from None
 
 
-def _value(fields: Mapping[str, Any]) -> int:
-    key = _first(fields, _VALUES)
-    told = fields[key] if key is not None else None
+def _value(told: object) -> int:
     if isinstance(told, str) and _DIGITS.fullmatch(told.strip()):
         told = int(told)
     if isinstance(told, bool) or not isinstance(told, int):
@@ -121,11 +123,19 @@ def _value(fields: Mapping[str, Any]) -> int:
     return told
 
 
-def _first(fields: Mapping[str, Any], names: tuple[str, ...]) -> str | None:
-    """The key of the first of `names` that is filled in."""
-    by_name = {plain_key(key): key for key in fields if not _is_empty(fields[key])}
-    return next((by_name[name] for name in names if name in by_name), None)
+def _board(fields: Mapping[str, Any], filled: Mapping[str, str]) -> str:
+    key = _first(filled, _BOARDS)
+    return str(fields[key]).strip() if key is not None else ""
 
 
-def _is_empty(value: object) -> bool:
-    return value is None or value == ""
+def _filled(fields: Mapping[str, Any]) -> dict[str, str]:
+    """The keys of the fields that are filled in, by their plain names; the first of two alike."""
+    filled: dict[str, str] = {}
+    for key, told in fields.items():
+        if told is not None and told != "":
+            filled.setdefault(plain_key(key), key)
+    return filled
+
+
+def _first(filled: Mapping[str, str], names: tuple[str, ...]) -> str | None:
+    return next((filled[name] for name in names if name in filled), None)
