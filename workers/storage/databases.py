@@ -219,7 +219,7 @@ def _sqlite(url: URL) -> sqlite3.Connection:
     connection = sqlite3.connect(
         f"{Path(url.database or '').as_uri()}?mode=rw",
         uri=True,
-        timeout=30,
+        timeout=LOCK_SECONDS,
         isolation_level=None,
         check_same_thread=False,
     )

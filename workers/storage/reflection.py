@@ -185,6 +185,9 @@ class _Reflection:
 
     def _attachments(self) -> str:
         name = f"{self.name}_attachments"
+        if not self.inspector.has_table(name, schema=self.schema):
+            self.problems.append(f"there is no table {name}")
+            return ""
         missing = [column for column in ATTACHMENTS if column not in self._columns(name)]
         self.problems += [f"{name} has no column {column}" for column in missing]
         return _quoted(self.connection, self.schema, name)

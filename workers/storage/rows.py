@@ -9,7 +9,7 @@ import msgspec
 
 from orchestrator.items import Ident, UserId
 from orchestrator.ports import Entry, Fate, Write, Written
-from workers.storage.tables import Layout, key_fits, text_fits
+from workers.storage.tables import Layout, field_fits, key_fits, text_fits
 
 ROWS: Final = 2000
 """Writes in one transaction, at most."""
@@ -68,8 +68,15 @@ def _unmapped(text: str, layout: Layout) -> str:
         fields = msgspec.json.decode(text, type=dict[str, Any])
     except (msgspec.DecodeError, RecursionError):
         return "its content is no JSON object"
-    strange = fields.keys() - {name for name, _ in layout.fields} - layout.dropped
-    return f"{len(strange)} of its fields have no column" if strange else ""
+    columns = dict(layout.fields)
+    strange = fields.keys() - columns.keys() - layout.dropped
+    if strange:
+        return f"{len(strange)} of its fields have no column"
+    for name, column in columns.items():
+        value = fields.get(name)
+        if value is not None and not field_fits(value, column):
+            return f"its {name} is no {column.family}"
+    return ""
 
 
 def chunks(rows: Sequence[Row]) -> Iterator[list[Row]]:

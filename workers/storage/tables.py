@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import dataclass, field
+from datetime import datetime
 from enum import StrEnum
 from typing import Any, ClassVar, Final
 from uuid import UUID
@@ -130,6 +131,39 @@ def key_fits(text: str, column: Column) -> bool:
                 return False
         case _:
             return text_fits(text)
+
+
+def field_fits(value: Any, column: Column) -> bool:
+    """Whether a field of a JSON content is of its column's kind.
+
+    Strict on purpose: databases take "yesterday" for a time and "12" for a number.
+    """
+    match column.family:
+        case Family.JSON:
+            return True
+        case Family.TEXT:
+            return isinstance(value, str) and text_fits(value)
+        case Family.BOOLEAN:
+            return isinstance(value, bool)
+        case Family.INTEGER:
+            return isinstance(value, int) and not isinstance(value, bool)
+        case Family.UUID:
+            return isinstance(value, str) and key_fits(value, column)
+        case Family.TIME:
+            return isinstance(value, str) and _is_time(value)
+        case Family.BYTES:
+            return False
+        case Family.OTHER:
+            number = isinstance(value, int | float) and not isinstance(value, bool)
+            return number or (isinstance(value, str) and _is_time(value))
+
+
+def _is_time(text: str) -> bool:
+    try:
+        datetime.fromisoformat(text)
+    except ValueError:
+        return False
+    return True
 
 
 def text_fits(text: str) -> bool:

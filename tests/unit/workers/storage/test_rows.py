@@ -17,7 +17,7 @@ LAYOUT = Layout(
     user=TEXT,
     ident=TEXT,
     content=None,
-    fields=(("board", TEXT), ("value", TEXT)),
+    fields=(("board", TEXT), ("value", Column(name="v", family=Family.INTEGER, cast="BIGINT"))),
     dropped=frozenset({"note"}),
     media=None,
     revised=None,

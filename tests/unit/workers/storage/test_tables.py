@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from workers.storage.tables import Column, Family, key_fits, own, text_fits
+from workers.storage.tables import Column, Family, field_fits, key_fits, own, text_fits
 
 INTEGER = Column(name="n", family=Family.INTEGER, cast="BIGINT")
 UUID = Column(name="u", family=Family.UUID, cast="UUID")
@@ -45,3 +45,22 @@ def test_half_a_surrogate_pair_is_no_key():
 def test_our_own_table_is_named_after_its_category():
     assert own("contacts", schema=None, prefix="").table == "contacts"
     assert own("contacts", schema="live", prefix="restored_").table == "live.restored_contacts"
+
+
+@pytest.mark.parametrize(
+    ("family", "fitting", "others"),
+    [
+        (Family.TEXT, ["", "7", "yesterday"], [7, True, [], {}, "nul\0"]),
+        (Family.INTEGER, [7, -1, 0, 2**63], ["7", 7.0, True, []]),
+        (Family.BOOLEAN, [True, False], [0, 1, "true"]),
+        (Family.TIME, ["2009-10-12", "2009-10-12T08:30:00Z"], ["yesterday", "now", "infinity", 1]),
+        (Family.UUID, [str(uuid.UUID(int=7))], [uuid.UUID(int=7).hex, 7]),
+        (Family.JSON, [1, "a", [None], {"a": 1}], []),
+        (Family.BYTES, [], ["a", 1]),
+        (Family.OTHER, [1, 1.5, "2009-10-12"], ["today", "NaN", True, []]),
+    ],
+)
+def test_a_field_fits_a_column_of_its_own_kind_only(family, fitting, others):
+    column = Column(name="c", family=family, cast=None)
+    assert all(field_fits(value, column) for value in fitting)
+    assert not any(field_fits(value, column) for value in others)
