@@ -2,6 +2,8 @@
 
 import importlib
 import importlib.util
+import subprocess
+import sys
 
 import pytest
 
@@ -111,6 +113,17 @@ def contents_of(source, category, owner):
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_kind_of_source_has_an_example(kind):
     assert has_example(kind), f"add tests/conformance/source_examples/{kind}.py"
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_planning_does_not_load_what_only_reading_needs(kind):
+    heavy = ("sqlalchemy", "psycopg", "PIL", "lxml", "pydantic", "celery")
+    program = (
+        f"import sys; from orchestrator.catalogue import source_kind; source_kind({kind!r});"
+        f"print([name for name in {heavy!r} if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, check=True)
+    assert done.stdout.decode().strip() == "[]"
 
 
 def test_every_byte_is_given_to_its_owner_and_category(source):
