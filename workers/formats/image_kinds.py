@@ -51,10 +51,11 @@ SUFFIXES: Final = {
 }
 """Suffixes that tell the truth about a kind ('mp' is a Pixel phone's motion photo)."""
 
-_CLAIMS: Final = frozenset().union(*SUFFIXES.values()) | {
+CLAIMS: Final = frozenset().union(*SUFFIXES.values()) | {
     *("mp4", "mov", "m4v", "3gp", "avi", "mkv", "webm", "mp3", "wav"),
     *("pdf", "txt", "html", "xml", "json", "csv", "zip", "ico", "icns", "dds", "psd", "svg"),
 }
+"""Suffixes that say something about what is in a file."""
 
 RAW_SUFFIXES: Final = frozenset(
     {"dng", "cr2", "cr3", "crw", "nef", "nrw", "arw", "srf", "sr2", "orf", "rw2", "raf", "pef"}
@@ -119,4 +120,4 @@ def suffix_of(name: str) -> str:
 def is_wrong_suffix(kind: ImageKind, name: str) -> bool:
     """Whether the name claims another format; no suffix, or an unknown one, claims nothing."""
     suffix = suffix_of(name)
-    return suffix in _CLAIMS and suffix not in SUFFIXES[kind]
+    return suffix in CLAIMS and suffix not in SUFFIXES[kind]

@@ -17,7 +17,13 @@ from orchestrator.items import Damaged, File, Folder, Found, Framing, Span
 from orchestrator.reasons import Reason
 from workers.formats.photo_descriptions import read_description
 from workers.formats.photo_details import Details, is_details_name, read_details
-from workers.formats.photo_sidecars import Pairing, is_sidecar_name, pair, pair_by_title
+from workers.formats.photo_sidecars import (
+    Pairing,
+    is_sidecar_name,
+    names_no_photo,
+    pair,
+    pair_by_title,
+)
 
 
 class Row(Struct, frozen=True, kw_only=True):
@@ -101,7 +107,11 @@ class Album:
 
     def _pair_by_title(self, photos: Iterable[str], pairing: Pairing) -> None:
         """Give sidecars whose name leads nowhere to the photo that their title names."""
-        alone = [name for name in self._descriptions if name not in pairing.carrier]
+        alone = [
+            name
+            for name in self._descriptions
+            if name not in pairing.carrier and names_no_photo(name)
+        ]
         if not alone:
             return
         undescribed: dict[str, list[str]] = defaultdict(list)

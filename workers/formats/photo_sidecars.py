@@ -15,6 +15,8 @@ from unicodedata import normalize
 
 from msgspec import Struct
 
+from workers.formats.image_kinds import CLAIMS, suffix_of
+
 _WORD: Final = ".supplemental-metadata"
 _SHORTEST_CUT: Final = 40
 """A name that was cut has at least so many characters left: the limit of 46, less a counter."""
@@ -151,6 +153,20 @@ def pair_by_title(title: str, photos: Iterable[str]) -> str | None:
     cut = f"{stem[:47]}{dot}{suffix}" if dot else wanted[:47]
     found = [photo for photo in photos if _plain(photo) in {wanted, cut}]
     return found[0] if len(found) == 1 else None
+
+
+def names_no_photo(sidecar: str) -> bool:
+    """Whether a sidecar's name leaves open which photo it means, so that its title may say it.
+
+    One with a counter, or that ends in a photo's suffix, names a photo: if that one is lost, its
+    description must not go to another.
+    """
+    stem = _plain(sidecar)[: -len(".json")]
+    if _COUNTER.search(stem):
+        return False
+    named, _, word = stem.rpartition(".")
+    stem = named if named and _WORD.startswith(f".{word}") else stem
+    return suffix_of(stem) not in CLAIMS
 
 
 def is_sidecar_name(name: str) -> bool:
