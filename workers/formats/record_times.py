@@ -22,6 +22,7 @@ _ISO: Final = re.compile(r"\d{4}-?\d\d-?\d\d(?:[T ].*)?", re.ASCII)
 # A number's unit by its size: seconds until the year 5138, then milliseconds, then microseconds.
 _SECONDS_BELOW: Final = 10**11
 _MILLISECONDS_BELOW: Final = 10**14
+_MICROSECONDS_BELOW: Final = 10**18
 
 
 def read_time(value: object) -> datetime | None:
@@ -44,7 +45,7 @@ def read_time(value: object) -> datetime | None:
         return from_microseconds(round(value * 1_000_000))
     if size < _MILLISECONDS_BELOW:
         return from_microseconds(round(value * 1_000))
-    return from_microseconds(round(value))
+    return from_microseconds(round(value)) if size < _MICROSECONDS_BELOW else None
 
 
 def from_microseconds(number: int) -> datetime | None:

@@ -11,7 +11,7 @@ def replay(score, beatmap=b"157f96ba06c3c9ba7c0eb8ddbc692819", mode=1):
         return b"\x0b" + bytes((len(value),)) + value
 
     play = lzma.compress(b"0|256|-500|0," * 20, format=lzma.FORMAT_ALONE)
-    ticks = 638_000_000_000_000_000  # 2022-09-29
+    ticks = 638_000_000_000_000_000  # 2022-09-28
     return (
         struct.pack("<Bi", mode, 20220424)
         + text(beatmap)
