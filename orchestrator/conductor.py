@@ -38,6 +38,8 @@ POISON = Cause(
 
 
 SPEED_EVERY_MS = 1_000
+LEADS_MS = 10_000
+"""How long a leader that fell silent is waited for."""
 
 
 class Conductor:
@@ -68,7 +70,7 @@ class Conductor:
         with self._ledger.begin() as connection:
             now = self._ledger.clock(connection)
             self._term = leadership.lead(
-                connection, name=self._name, term=self._term, now=now, lease_ms=self._lease_ms
+                connection, name=self._name, term=self._term, now=now, lease_ms=LEADS_MS
             )
             if self._term is None:
                 return False

@@ -121,9 +121,11 @@ def _sentences(report: Report) -> list[str]:
         f"and what the service held of them at {report.incident['as_of']}"
         + (f" ({report.incident['reference']})." if report.incident["reference"] else "."),
         "",
-        f"{books.copies:,} copies were read; they are {books.items:,} items, "
-        f"{books.others:,} further copies of those, and {books.nameless:,} damaged copies that "
-        "name no item.",
+        (
+            f"{books.copies:,} copies were read; they are {books.items:,} items, "
+            f"{books.others:,} further copies of those, and {books.nameless:,} damaged copies "
+            "of which nobody can say what they were."
+        ),
         "",
     ]
     sentences += [
@@ -192,7 +194,8 @@ _PAGE = """<!doctype html>
 <title>{title}</title>
 <style>
 :root {{ color-scheme: light dark; }}
-body {{ font: 16px/1.5 system-ui, sans-serif; max-width: 72rem; margin: 2rem auto; padding: 0 1rem; }}
+body {{ font: 16px/1.5 system-ui, sans-serif; max-width: 72rem; margin: 2rem auto;
+  padding: 0 1rem; }}
 table {{ border-collapse: collapse; display: block; overflow-x: auto; }}
 th, td {{ text-align: left; padding: .3rem .8rem .3rem 0; border-bottom: 1px solid #8884; }}
 td {{ font-variant-numeric: tabular-nums; }}

@@ -56,9 +56,9 @@ def _draw(looks: Iterator[Status]) -> Status:
     from rich.live import Live
 
     status = next(looks)
-    with Live(picture(status), console=console(), refresh_per_second=8) as live:
+    with Live(picture(status, watching=True), console=console(), refresh_per_second=8) as live:
         for status in looks:
-            live.update(picture(status))
+            live.update(picture(status, watching=True))
     return status
 
 
@@ -98,7 +98,7 @@ def _line(phase: PhaseProgress) -> str:
     )
 
 
-def picture(status: Status) -> "RenderableType":
+def picture(status: Status, *, watching: bool = False) -> "RenderableType":
     """The whole run in a few lines."""
     from rich.console import Group
     from rich.table import Table
@@ -108,7 +108,7 @@ def picture(status: Status) -> "RenderableType":
     table.add_column("")
     table.add_column("PHASE")
     table.add_column("STATE")
-    table.add_column("PROGRESS")
+    table.add_column("PROGRESS", no_wrap=True, min_width=BAR + 6)
     for name in ("RESTORED", "FAILED", "QUARANTINED", "LOST"):
         table.add_column(name, justify="right")
     for phase in status.phases:
@@ -138,7 +138,7 @@ def picture(status: Status) -> "RenderableType":
         )
     if status.stalled:
         parts.append(Text(status.stalled, style="yellow"))
-    if status.run.state not in TERMINAL_RUNS:
+    if watching and status.run.state not in TERMINAL_RUNS:
         parts.append(Text("ctrl-c stops watching; the run goes on", style="dim"))
     return Group(*parts)
 

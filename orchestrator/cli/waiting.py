@@ -39,14 +39,16 @@ def wait_for(
             engine.revive()
         status = asked.progress.status(run_id)
         if status.run.state is RunState.AWAITING_APPROVAL:
-            while waiting:
-                asked.runs.approve(run_id, who=waiting.pop(0), reason="given with submit")
+            for who in waiting:
+                asked.runs.approve(run_id, who=who, reason="given with submit")
+            if waiting:
+                waiting.clear()
+                status = asked.progress.status(run_id)
         return status
 
     def enough(status: Status) -> bool:
         if status.run.state is RunState.AWAITING_APPROVAL:
-            missing = len(status.approvals) < status.approvals_needed
-            return not waiting and missing
+            return len(status.approvals) < status.approvals_needed
         return not to_the_end and status.run.state is RunState.RUNNING
 
     status = follow(look, until=enough)

@@ -281,7 +281,7 @@ def note_speed(connection: Connection, run_id: str, *, now: int) -> None:
     """Remember how much was done by now; what is older than a hundred notes is forgotten."""
     done = connection.execute(
         select(
-            func.coalesce(func.sum(counter.c.items), 0),
+            func.coalesce(func.sum(counter.c["items"]), 0),
             func.coalesce(func.sum(counter.c.settled + counter.c.failed), 0),
         ).where(counter.c.run == run_id)
     ).one()
