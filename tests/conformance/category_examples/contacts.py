@@ -27,6 +27,10 @@ EXAMPLE = Example(
         "LF and lower case": {
             "l.vcf": card(b"l", b"TEL:1").replace(b"\r\n", b"\n").replace(b"TEL", b"tel")
         },
+        "jCard": {
+            "j.json": b'["vcard",[["version",{},"text","4.0"],["uid",{},"text","j"],'
+            b'["fn",{},"text","Anna"],["n",{},"text",["J","Anna","","",""]]]]'
+        },
     },
     series=(
         Series(
