@@ -101,6 +101,7 @@ _HEAD: Final = re.compile(
 )
 _PARAM: Final = re.compile(r";((?:[^\";]++|\"[^\"]*+\")*+)")
 _PARAM_VALUE: Final = re.compile(r",((?:[^\",]++|\"[^\"]*+\")*+)")
+_PARAM_NAME: Final = re.compile(r"[A-Za-z0-9_-]*")
 _CIRCUMFLEX: Final = re.compile(r"\^[n'^]")
 _CIRCUMFLEX_MEANS: Final = {"^n": "\n", "^'": '"', "^^": "^"}
 _BASE64: Final = re.compile(rb"[A-Za-z0-9+/]+={0,2}")
@@ -203,7 +204,10 @@ def _parsed(head: bytes) -> _Head | None:
     match = _HEAD.fullmatch(head)
     if match is None:
         return None
-    params = tuple(map(_param, _PARAM.findall(match[3].decode("utf-8", "surrogateescape"))))
+    written = match[3].decode("utf-8", "surrogateescape")
+    params = tuple(param for text in _PARAM.findall(written) for param in _params(text))
+    if not all(_PARAM_NAME.fullmatch(name) for name, _ in params):
+        return None
     encodings = {
         value.upper()
         for name, values in params
@@ -224,12 +228,12 @@ def _parsed(head: bytes) -> _Head | None:
     return known
 
 
-def _param(text: str) -> tuple[str, tuple[str, ...]]:
+def _params(text: str) -> list[tuple[str, tuple[str, ...]]]:
+    """One parameter with its values; or the ones without names that stand between commas."""
     name, equals, values = text.partition("=")
-    name = name.strip().upper()
     if not equals:
-        return name, ()
-    return name, tuple(map(_unquoted, _PARAM_VALUE.findall("," + values)))
+        return [(each.strip().upper(), ()) for each in name.split(",")]
+    return [(name.strip().upper(), tuple(map(_unquoted, _PARAM_VALUE.findall("," + values))))]
 
 
 def _unquoted(value: str) -> str:
@@ -259,7 +263,7 @@ def _whole_printable(value: bytes, raws: list[bytes], index: int) -> tuple[bytes
 
 def _whole_base64(value: bytes, raws: list[bytes], index: int) -> tuple[bytes, int, bool]:
     """The same for base64: lines of nothing else belong to it, blank ones between them too."""
-    pieces, taken, seen = [value], 0, 0
+    pieces, taken, seen = [value.rstrip()], 0, 0
     for position in range(index + 1, len(raws)):
         seen += 1
         text = raws[position].strip()

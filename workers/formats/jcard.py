@@ -13,6 +13,8 @@ from workers.formats.json_records import decoded
 from workers.formats.vcard import Property
 from workers.formats.vcard_properties import Kind, fact_of
 
+_WORD: Final = re.compile(r"[A-Za-z0-9_-]+")
+_GROUP: Final = re.compile(r"[A-Za-z0-9_.-]*")
 _START: Final = re.compile(rb"\[\s*\"vcard\"\s*,", re.IGNORECASE)
 _FIRST: Final = re.compile(rb"(?:\xef\xbb\xbf)?\s*\[\s*(?:\[\s*)?\"vcard\"\s*,", re.IGNORECASE)
 _AFTER: Final = b" \t\r\n,]"
@@ -112,6 +114,8 @@ def _property(item: Any, version: str) -> Property:
             pass
         case _:
             raise ItemRejected(Reason.STRUCTURE, "a property without its four parts")
+    if _WORD.fullmatch(name) is None or name.upper() in {"BEGIN", "END"}:
+        raise ItemRejected(Reason.SYNTAX, "a name with characters that none may have")
     group, params = _params(given)  # pyright: ignore[reportUnknownArgumentType] # JSON
     plain = fact_of(name.upper(), params)
     kind = kind.lower()
@@ -135,6 +139,8 @@ def _params(given: Mapping[str, Any]) -> tuple[str, Params]:
             group = values[0]
         elif name.upper() != "VALUE":
             params.append((name.upper(), values))
+    if _GROUP.fullmatch(group) is None or not all(_WORD.fullmatch(name) for name, _ in params):
+        raise ItemRejected(Reason.SYNTAX, "a name with characters that none may have")
     return group, tuple(params)
 
 

@@ -100,10 +100,10 @@ def sound(record: bytes) -> Sound | None:
         if check is not None and check(value) is None:
             return None
         found.append((fact, value))
-    version, uid = singles.get(VERSION), singles.get(UID)
+    version, uid = singles.get(VERSION), singles.get(UID, b"").strip()
     if (
         not uid
-        or not singles.get(FN)
+        or not singles.get(FN, b"").strip()
         or (version != b"4.0" and (version != b"3.0" or N not in singles))
     ):
         return None

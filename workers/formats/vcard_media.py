@@ -28,7 +28,9 @@ def checked_media(item: Property, repairing: Repairing) -> Property | None:
         ItemRejected: it is damaged, and leaving it out is not switched on.
     """
     fact, value = item
-    if fact.kind is not Kind.BINARY or not value.strip():
+    if not value.strip() or not (
+        fact.kind is Kind.BINARY or (fact.kind is Kind.FREE and fact.base64)
+    ):
         return item
     meant = unescape(value)
     try:

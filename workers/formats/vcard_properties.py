@@ -182,7 +182,7 @@ def _worked_out(head: bytes, name: str, group: str, params: Params) -> Fact:
         kind = Kind.URI
     elif "TEXT" in values and kind in {Kind.DATE, Kind.URI, Kind.MOMENT}:
         kind = Kind.TEXT
-    base64 = kind is Kind.BINARY and _is_base64(params)
+    base64 = _is_base64(params)
     return Fact(
         head=head,
         name=name,
@@ -193,7 +193,7 @@ def _worked_out(head: bytes, name: str, group: str, params: Params) -> Fact:
         bit=FN if name == "FN" else ONCE.get(name, 0),
         check=_check(name, kind),
         meaning=values_of.base64_meaning
-        if base64
+        if base64 and kind in {Kind.BINARY, Kind.FREE}
         else _MEANINGS_BY_NAME.get(name) or _MEANINGS.get(kind),
         base64=base64,
         odd=_is_odd(name, params),

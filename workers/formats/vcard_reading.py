@@ -40,6 +40,7 @@ from workers.formats.vcard_repairs import (
     aside,
     repaired,
 )
+from workers.formats.vcard_values import from_base64
 
 _ANY_TIME: Final = Rules(repairs=frozenset(), loss=datetime(9999, 1, 1, tzinfo=UTC))
 _VERSIONS: Final = frozenset({"2.1", "3.0", "4.0"})
@@ -220,9 +221,13 @@ def _decoded(line: Line, version: str, repairing: Repairing) -> Property:
         repairing.use(DECODE_PRINTABLE, Reason.SYNTAX, f"{name}: quoted-printable")
     if charset not in {"", "UTF-8"} and not old:
         repairing.use(DECODE_CHARSET, Reason.ENCODING, f"{name}: another charset")
-    if encoding in {"B", "BASE64"}:
-        params = (*params, ("ENCODING", ("b",)))
     modern = fact_of(line.name, params, line.group)
+    value = line.value
+    if encoding in {"B", "BASE64"}:
+        if old and modern.kind in {Kind.TEXT, Kind.LIST, Kind.FIELDS}:
+            value = _text_in_base64(value, name)
+        else:
+            modern = fact_of(line.name, (*params, ("ENCODING", ("b",))), line.group)
     _check_utf8(b"", modern)
 
     def text(value: bytes) -> bytes:
@@ -230,7 +235,15 @@ def _decoded(line: Line, version: str, repairing: Repairing) -> Property:
             value = binascii.a2b_qp(value)
         return _LINE_BREAK.sub(b"\n", _to_utf8(value, charset, name))
 
-    return modern, _old_value(modern, line.value, text) if old else _new_value(line.value, text)
+    return modern, _old_value(modern, value, text) if old else _new_value(value, text)
+
+
+def _text_in_base64(value: bytes, name: str) -> bytes:
+    """In vCard 2.1 any value may be in base64, not only pictures."""
+    try:
+        return from_base64(value)
+    except ValueError:
+        raise ItemRejected(Reason.VALUE, f"{name}: base64 is damaged") from None
 
 
 def _sorted_params(params: Params) -> tuple[str, str, bool, Params]:
@@ -287,7 +300,7 @@ def _old_value(fact: Fact, value: bytes, text: Callable[[bytes], bytes]) -> byte
             )
         case Kind.TEXT:
             return escape(_OLD_ESCAPE.sub(rb"\1", text(value)))
-        case Kind.BINARY if fact.base64:
+        case Kind.BINARY | Kind.FREE if fact.base64:
             return b"".join(value.split())
         case Kind.PLACE:
             return _OLD_PLACE.sub(rb"\1;\2", text(value))

@@ -118,6 +118,9 @@ def test_a_cut_array_loses_only_its_cut_card(kept):
         ["vcard", [["fn", {}, "text", None]]],
         ["vcard", [[1, {}, "text", "a"]]],
         ["vcard", [["fn", [], "text", "a"]]],
+        ["vcard", [["fn", {}, "text", "a"], ["end", {}, "text", "vcard"]]],
+        ["vcard", [["fn", {"a;b": "c"}, "text", "a"]]],
+        ["vcard", [["fn", {"group": "a;b"}, "text", "a"]]],
         ["vcard", [["version", {}, "text", "9"], ["fn", {}, "text", "a"]]],
     ],
 )

@@ -201,6 +201,15 @@ def test_what_is_no_contact_is_damage(data, reason):
     assert damaged(data).reason is reason
 
 
+def test_white_space_around_a_uid_is_none_of_it():
+    assert one(card(base=("UID: 1\t", "FN:A", "N:A"))).item.ident == "1"
+    assert one(card(base=("UID: ", "FN:A", "N:A"))).repairs == ("derive-uid",)
+
+
+def test_blank_names_are_none():
+    assert one(card(base=("UID:1", "FN: ", "N:A"))).repairs == ("derive-fn",)
+
+
 def test_white_space_is_framing():
     assert [type(each) for each in read(b"\r\n \n")] == [Framing]
 
@@ -226,6 +235,7 @@ def test_white_space_is_framing():
         (card("PHOTO;ENCODING=b:AAA"), Reason.VALUE),
         (card("PHOTO;ENCODING=b:!!!!"), Reason.VALUE),
         (card("PHOTO:some text"), Reason.VALUE),
+        (card("X-ANY;ENCODING=b:A"), Reason.VALUE),
         (card("PHOTO;ENCODING=b;TYPE=JPEG:" + "bm8gcGljdHVyZSBhdCBhbGwh" * 20), Reason.UNSUPPORTED),
         (card("no colon at all"), Reason.SYNTAX),
         (card("BEGIN:VEVENT", "END:VEVENT"), Reason.STRUCTURE),
@@ -446,6 +456,15 @@ def test_text_in_an_undeclared_charset_is_never_guessed():
     assert damaged(data).reason is Reason.ENCODING
     wrong = old("FN;CHARSET=x-unknown:A", "N:A")
     assert damaged(wrong).reason is Reason.ENCODING
+
+
+def test_texts_of_old_cards_may_be_in_base64():
+    lines = lines_of(
+        one(old("FN:A", "N;BASE64:TG92ZWxhY2U7QWRh", "NOTE;ENCODING=BASE64:\r\n SGk="))
+    )
+    assert "N:Lovelace;Ada" in lines
+    assert "NOTE:Hi" in lines
+    assert damaged(old("FN:A", "N:A", "NOTE;BASE64:SGk")).reason is Reason.VALUE
 
 
 def test_an_agent_stays_inside_of_its_card():

@@ -98,6 +98,10 @@ def test_parameters_are_split_unquoted_and_decoded():
     assert line.param("PREF") is None
 
 
+def test_parameters_without_names_may_stand_between_commas():
+    assert only(b"TEL;HOME,cell;:1").params == (("HOME", ()), ("CELL", ()), ("", ()))
+
+
 def test_a_fold_may_stand_inside_of_a_name_a_parameter_or_a_character():
     line = only(b'TE\r\n L;TY\r\n PE="wo\r\n rk":\xc3\r\n \xa9\r\n')
     assert (line.name, line.params, line.value) == ("TEL", (("TYPE", ("work",)),), b"\xc3\xa9")
@@ -130,7 +134,17 @@ def test_old_cards_keep_the_white_space_of_a_fold():
 
 
 @pytest.mark.parametrize(
-    "bad", [b"no colon", b"TEL", b":no name", b"F N:x", b"--+TEL:1", b'A;B="x:1', b"\x00FN:x"]
+    "bad",
+    [
+        b"no colon",
+        b"TEL",
+        b":no name",
+        b"F N:x",
+        b"--+TEL:1",
+        b"A;a b=c:1",
+        b'A;B="x:1',
+        b"\x00FN:x",
+    ],
 )
 def test_a_damaged_line_is_a_value_and_harms_no_other(bad):
     lex(bad + b":1")  # heads that are known by now are no less damaged
