@@ -44,7 +44,7 @@ from workers.formats.photo_descriptions import (
     meaning,
     read_description,
 )
-from workers.formats.photo_details import details_meaning, is_details_name
+from workers.formats.photo_details import details_meaning
 
 RETYPE: Final = "retype-wrong-suffix"
 TRIM: Final = "trim-junk-after-end"
@@ -79,18 +79,34 @@ class Photos:
         """Each photo with its sidecars as one copy, in the order of the photos."""
         album = Album.of(folder)
         for file in folder.files:
-            pictures, descriptions = _sorted_out(file.beside)
-            if is_details_name(file.name):
+            if album.is_table(file.name):
                 yield from album.table_rest(file)
-                pictures = file.beside
             elif album.is_description(file.name):
                 if not album.is_carried(file.name):
                     yield from _alone(file)
-                pictures = file.beside
             else:
-                yield from self._photo(file, descriptions, album, rules)
-            for picture in pictures:
-                yield from self._photo(picture, (), album, rules)
+                yield from self._tied(file, album, rules)
+                continue
+            for companion in file.beside:
+                yield from self._photo(companion, (), album, rules)
+
+    def _tied(self, file: File, album: Album, rules: Rules) -> Iterator[Found]:
+        """A photo with the files that its source ties to it: descriptions, or pictures as well."""
+        descriptions: list[File] = []
+        tables: list[File] = []
+        pictures: list[File] = []
+        for companion in file.beside:
+            if _is_picture(companion):
+                pictures.append(companion)
+            elif album.adopt(companion, file.name):
+                tables.append(companion)
+            else:
+                descriptions.append(companion)
+        yield from self._photo(file, descriptions, album, rules)
+        for table in tables:
+            yield from album.table_rest(table)
+        for picture in pictures:
+            yield from self._photo(picture, (), album, rules)
 
     def recognise(
         self, owner: UserId, content: bytes, attachments: Sequence[Attachment] = ()
@@ -288,17 +304,12 @@ def _alone(file: File) -> Iterator[Found]:
             yield Damaged(reason=Reason.UNSUPPORTED, spans=(span,), data=data, detail=detail)
 
 
-def _sorted_out(companions: Sequence[File]) -> tuple[Sequence[File], Sequence[File]]:
-    """Which files beside a photo are pictures themselves, and which describe it."""
-    pictures: list[File] = []
-    descriptions: list[File] = []
-    for companion in companions:
-        try:
-            head = companion.read()[:HEAD]
-        except ItemRejected as rejected:
-            head = rejected.data[:HEAD]
-        (pictures if image_kind(head) is not None else descriptions).append(companion)
-    return pictures, descriptions
+def _is_picture(companion: File) -> bool:
+    try:
+        head = companion.read()[:HEAD]
+    except ItemRejected as rejected:
+        head = rejected.data[:HEAD]
+    return image_kind(head) is not None
 
 
 def _repairs(file: File, data: bytes, picture: Picture) -> list[str]:

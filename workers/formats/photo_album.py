@@ -16,7 +16,12 @@ from orchestrator.errors import ItemRejected
 from orchestrator.items import Damaged, File, Folder, Found, Framing, Span
 from orchestrator.reasons import Reason
 from workers.formats.photo_descriptions import read_description
-from workers.formats.photo_details import Details, is_details_name, read_details
+from workers.formats.photo_details import (
+    Details,
+    is_details_name,
+    photo_of_table,
+    read_details,
+)
 from workers.formats.photo_sidecars import (
     Pairing,
     is_sidecar_name,
@@ -41,6 +46,9 @@ class Album:
     _descriptions: dict[str, File] = field(default_factory=dict[str, File])
     _of_photo: dict[str, tuple[str, ...]] = field(default_factory=dict[str, tuple[str, ...]])
     _carrier: dict[str, str] = field(default_factory=dict[str, str])
+    _tables: set[str] = field(default_factory=set[str])
+    _taken: dict[str, frozenset[int]] = field(default_factory=dict[str, frozenset[int]])
+    """By table, where the rows begin that photos account for."""
     _rows: dict[str, list[Row]] = field(default_factory=dict[str, list[Row]])
 
     @classmethod
@@ -48,12 +56,12 @@ class Album:
         """The album in which every sidecar was given to its photo, where there is one."""
         album = cls()
         photos: list[str] = []
-        tables: list[File] = []
+        tables: dict[str, File] = {}
         for file in folder.files:
             if is_sidecar_name(file.name):
                 album._descriptions[file.name] = file
-            elif is_details_name(file.name):
-                tables.append(file)
+            elif is_details_name(file.name) or photo_of_table(file.name) != file.name:
+                tables[file.name] = file
             else:
                 photos.append(file.name)
         pairing = pair(photos, tuple(album._descriptions))
@@ -61,9 +69,13 @@ class Album:
         album._carrier.update(pairing.carrier)
         album._pair_by_title(photos, pairing)
         known = {_place(photo): photo for photo in photos}
-        for table in tables:
+        for table in tables.values():
             album._take_rows(table, known)
         return album
+
+    def is_table(self, name: str) -> bool:
+        """Whether a file is a table of photos."""
+        return name in self._tables
 
     def is_description(self, name: str) -> bool:
         """Whether a file is a JSON file."""
@@ -76,6 +88,11 @@ class Album:
     def is_carried_by(self, name: str, photo: str) -> bool:
         """Whether it is this photo that does."""
         return self._carrier.get(name) == photo
+
+    def adopt(self, table: File, photo: str) -> bool:
+        """Take a table in that the source ties to a photo; False where it is none."""
+        self._take_rows(table, {_place(photo): photo}, own=photo)
+        return table.name in self._tables
 
     def descriptions(self, photo: str) -> list[File]:
         """The sidecars of a photo."""
@@ -97,13 +114,7 @@ class Album:
             reason = Reason.UNSUPPORTED if data else Reason.EMPTY
             yield Damaged(reason=reason, spans=(Span(file.name, 0, len(data)),), data=data)
             return
-        taken = {
-            row.span.offset
-            for rows in self._rows.values()
-            for row in rows
-            if row.span.file == file.name
-        }
-        yield from _rest(file, data, details, taken)
+        yield from _rest(file, data, details, self._taken.get(file.name, frozenset()))
 
     def _pair_by_title(self, photos: Iterable[str], pairing: Pairing) -> None:
         """Give sidecars whose name leads nowhere to the photo that their title names."""
@@ -126,23 +137,29 @@ class Album:
                 self._of_photo[photo] = (name,)
                 self._carrier[name] = photo
 
-    def _take_rows(self, table: File, known: Mapping[tuple[str, str], str]) -> None:
+    def _take_rows(
+        self, table: File, known: Mapping[tuple[str, str], str], own: str | None = None
+    ) -> None:
+        """Give rows to the photos that they name, or to `own`, whose table it is."""
         try:
             data = table.read()
         except ItemRejected:
-            return  # reported where the table itself is accounted for
+            return  # reported where the file itself is accounted for
         details = read_details(data)
         if details is None:
             return
+        self._tables.add(table.name)
+        own = own or known.get(_place(photo_of_table(table.name)))
         folder = table.name.rpartition("/")[0]
-        seen: set[str] = set()
+        taken: dict[str, int] = {}
         for row in details.rows:
-            photo = known.get((folder, normalize("NFC", row.photo)))
-            if photo is not None and photo not in seen:
-                seen.add(photo)
+            photo = own or known.get((folder, normalize("NFC", row.photo)))
+            if photo is not None and photo not in taken:
+                taken[photo] = row.start
                 span = Span(table.name, row.start, row.end - row.start)
                 found = Row(span=span, header=details.header, data=data[row.start : row.end])
                 self._rows.setdefault(photo, []).append(found)
+        self._taken[table.name] = frozenset(taken.values())
 
 
 def rejected_file(rejected: ItemRejected, file: File) -> Damaged:
@@ -185,7 +202,7 @@ def _place(photo: str) -> tuple[str, str]:
     return folder, normalize("NFC", name)
 
 
-def _rest(file: File, data: bytes, details: Details, taken: set[int]) -> Iterator[Found]:
+def _rest(file: File, data: bytes, details: Details, taken: frozenset[int]) -> Iterator[Found]:
     for start, end in details.framing:
         yield Framing(Span(file.name, start, end - start))
     for start, end in details.damaged:

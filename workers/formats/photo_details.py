@@ -14,6 +14,7 @@ from workers.formats.image_layout import zero_run
 
 _NAME: Final = "imgName"
 _FILE_NAME: Final = re.compile(r"Photo Details(?:-\d+)?\.csv", re.IGNORECASE)
+_OWN_NAME: Final = re.compile(r"\.csv(?:-\d{1,3})?$", re.IGNORECASE)
 _RECORD: Final = re.compile(rb'(?:[^"\r\n]++|"[^"]*+")*+(?:\r\n|\n|\r|\Z)')  # possessive: linear
 _BOM: Final = b"\xef\xbb\xbf"
 _BOOKKEEPING: Final = frozenset({"viewCount", "importDate"})
@@ -40,6 +41,11 @@ class Details(Struct, frozen=True, kw_only=True):
 def is_details_name(name: str) -> bool:
     """Whether an export calls its file of photo details like this."""
     return _FILE_NAME.fullmatch(name.rpartition("/")[2]) is not None
+
+
+def photo_of_table(name: str) -> str:
+    """The photo that a table of one row is named after, as we write it: `IMG.jpg.csv`."""
+    return _OWN_NAME.sub("", name)
 
 
 def read_details(data: bytes) -> Details | None:

@@ -20,6 +20,8 @@ from workers.formats.image_kinds import CLAIMS, suffix_of
 _WORD: Final = ".supplemental-metadata"
 _SHORTEST_CUT: Final = 40
 """A name that was cut has at least so many characters left: the limit of 46, less a counter."""
+_SIDECAR: Final = re.compile(r"\.json(?:-\d{1,3})?$", re.IGNORECASE)
+"""Also how we ourselves write a photo's further sidecars: `IMG.jpg.json-2`."""
 _COUNTER: Final = re.compile(r"\((\d{1,6})\)$")
 _EDITED: Final = (
     *("-edited", "-effects", "-smile", "-mix", "-collage", "-animation"),
@@ -67,7 +69,7 @@ class _Shelf:
 
     def described_by(self, sidecar: str) -> list[_Photo]:
         """The photos that a sidecar's name means, originals first; none where it means none."""
-        stem = _plain(sidecar)[: -len(".json")]
+        stem = _stem(sidecar)
         found = self._exactly(stem)
         if not found:
             moved = _COUNTER.search(stem)
@@ -161,7 +163,7 @@ def names_no_photo(sidecar: str) -> bool:
     One with a counter, or that ends in a photo's suffix, names a photo: if that one is lost, its
     description must not go to another.
     """
-    stem = _plain(sidecar)[: -len(".json")]
+    stem = _stem(sidecar)
     if _COUNTER.search(stem):
         return False
     named, _, word = stem.rpartition(".")
@@ -171,7 +173,11 @@ def names_no_photo(sidecar: str) -> bool:
 
 def is_sidecar_name(name: str) -> bool:
     """Whether a name can be a sidecar's."""
-    return name.lower().endswith(".json")
+    return _SIDECAR.search(name) is not None
+
+
+def _stem(sidecar: str) -> str:
+    return _SIDECAR.sub("", _plain(sidecar))
 
 
 def _file_name(title: str) -> str:

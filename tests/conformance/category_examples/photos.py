@@ -34,6 +34,15 @@ EXAMPLE = Example(
             "Photos/a.jpg.json": sidecar("a.jpg"),
             "Photos/b.jpg": picture("JPEG", 7),
         },
+        "with two sidecars": {
+            "a.jpg": picture("JPEG"),
+            "a.jpg.json": sidecar("a.jpg"),
+            "a.jpg.supplemental-metadata.json": sidecar("A.jpg"),
+        },
+        "with a row of a table": {
+            "Photos/a.jpg": picture("JPEG"),
+            "Photos/Photo Details.csv": b"imgName,favorite\r\na.jpg,yes\r\n",
+        },
         "WebP": {"w.webp": picture("WEBP")},
     },
     series=(),
