@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from functools import partial
 from hashlib import sha256
 from posixpath import basename, dirname, normpath, splitext
-from typing import Any, ClassVar, Final
+from typing import Any, ClassVar, Final, Literal
 
 from msgspec import Struct, structs
 
@@ -91,9 +91,13 @@ class Notes:
     """A text without a title is titled by its file's name, as programs that keep notes as files
     show it. The title is written into front matter, which makes plain text Markdown."""
 
+    others: Literal["quarantine", "leave"] = "quarantine"
+    """What becomes of events and tasks that lie between journal entries. `leave` where another
+    phase reads the same files for them; else nothing would say that they were there."""
+
     def read(self, folder: Folder, rules: Rules) -> Iterator[Found]:
         """Each note with its attachments as one copy; notes before files that nobody refers to."""
-        return _Reading(folder, rules, title_from_name=self.title_from_name).found()
+        return _Reading(folder, rules, self).found()
 
     def recognise(
         self, owner: UserId, content: bytes, attachments: Sequence[Attachment] = ()
@@ -182,10 +186,10 @@ class _Record(Struct, frozen=True, kw_only=True, gc=False):
 class _Reading:
     """One reading of one folder."""
 
-    def __init__(self, folder: Folder, rules: Rules, *, title_from_name: bool) -> None:
+    def __init__(self, folder: Folder, rules: Rules, options: Notes) -> None:
         self.owner = folder.owner
         self.rules = rules
-        self.title_from_name = title_from_name
+        self.options = options
         self.files = list(folder.files)
         self.by_name = {part.name: part for file in self.files for part in (file, *file.beside)}
         self.companions = _companions(self.by_name)
@@ -252,6 +256,8 @@ class _Reading:
                 )
         elif media is ICS:
             for entry in journal_stretches(data):
+                if entry.reason is Reason.UNSUPPORTED and self.options.others == "leave":
+                    continue
                 raw = data[entry.start : entry.end]
                 yield _Record(
                     start=entry.start,
@@ -351,7 +357,7 @@ class _Reading:
         for repair in note.needs:
             if repair not in self.rules.repairs:
                 raise ItemRejected(Reason.STRUCTURE, f"the repair {repair} would help")
-        if self.title_from_name and media in (MARKDOWN, TEXT) and not note.title:
+        if self.options.title_from_name and media in (MARKDOWN, TEXT) and not note.title:
             title = splitext(basename(name))[0]
             if note.form == "text" and title and title.isprintable():
                 content, media = titled_markdown(content, title), MARKDOWN

@@ -147,7 +147,7 @@ EXAMPLE = Example(
             records=tuple(enml(b"Note %d" % number, b"text") for number in range(4)),
             between=b"\n",
             tail=b"\n</en-export>\n",
-            damaged=b"<note><title>Cut</title><content><![CDATA[<en-note><div>te",
+            damaged=b"<note><title>Cut</title><content><![CDATA[<en-note><div>tex",
         ),
         Series(
             name="journal.ics",

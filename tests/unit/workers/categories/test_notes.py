@@ -310,7 +310,7 @@ def test_html_stays_raw_with_its_scripts():
 
 
 def test_html_without_its_end_is_cut():
-    assert only_damage({"n.html": b"<html><body><p>te"}).reason is Reason.CUT
+    assert only_damage({"n.html": b"<html><body><p>text"}).reason is Reason.CUT
 
 
 def test_remote_pictures_are_no_attachments():
@@ -328,6 +328,12 @@ def test_what_is_no_journal_entry_is_unsupported(component):
     data = f"BEGIN:VCALENDAR\r\nBEGIN:{component}\r\nUID:1\r\nEND:{component}\r\nEND:VCALENDAR\r\n"
     found = read({"n.ics": data.encode()})
     assert [each.reason for each in found if isinstance(each, Damaged)] == [Reason.UNSUPPORTED]
+
+
+def test_what_other_phases_read_is_left_to_them():
+    data = b"BEGIN:VCALENDAR\nBEGIN:VTODO\nUID:1\nEND:VTODO\nEND:VCALENDAR\n"
+    (framing,) = read({"n.ics": data}, others="leave")
+    assert isinstance(framing, Framing)
 
 
 def test_a_journal_entry_takes_the_time_zone_that_it_names_along():
