@@ -124,14 +124,20 @@ class Service:
             )
         )
 
+    def answer(self, *, at_most: int = 1_000) -> bool:
+        """Let the worker come to rings that wait; whether there was any."""
+        came = False
+        while self.rings.waiting and at_most:
+            perform(self.work, self.rings.waiting.pop(0))
+            came, at_most = True, at_most - 1
+        return came
+
     def go_on(self, *, ticks: int = 400) -> None:
         """Tick and answer rings until nothing moves any more, waiting out backoffs."""
         quiet = 0
         for _ in range(ticks):
             moved = self.conductor.tick()
-            while self.rings.waiting:
-                perform(self.work, self.rings.waiting.pop(0))
-                moved = True
+            moved |= self.answer()
             quiet = 0 if moved else quiet + 1
             if quiet >= 3:
                 return

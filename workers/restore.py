@@ -267,7 +267,11 @@ class Restoration:
                     done.append(plan)
                 case Fate.REFUSED:
                     self._quarantine(plan, Reason.REFUSED, answer.detail)
-                case Fate.CONFLICT | Fate.UNKNOWN:
+                case Fate.CONFLICT:
+                    plan.open.unit.hands.pop(plan.open.winner.copy.item.ident, None)
+                    again.append(plan.open)
+                    trouble = self._cause(answer)
+                case Fate.UNKNOWN:
                     again.append(plan.open)
                     trouble = self._cause(answer)
         lost = self._verify(done, rows)
@@ -337,6 +341,13 @@ class Restoration:
                     )
                 )
             numbers = outcomes.record_intents(connection, task.held, rows, now=now) if rows else []
+        for plan in planned:
+            plan.open.unit.hands[plan.open.winner.copy.item.ident] = Hand(
+                digest=plan.write.item.digest,
+                verified=False,
+                outcome=Outcome.RESTORED,
+                note=plan.note,
+            )
         return planned, {
             user: (number, by_user[user]) for user, number in zip(by_user, numbers, strict=True)
         }
