@@ -51,10 +51,11 @@ class Card(Struct, frozen=True, kw_only=True):
 
 
 class Sound(Struct, frozen=True, gc=False):
-    """A card of which nothing has to be repaired."""
+    """A card of which nothing has to be repaired, but for a UID that may be missing."""
 
     version: bytes
     uid: bytes
+    """Empty where there is none."""
     rev: bytes
     properties: list[Property]
 
@@ -102,7 +103,7 @@ def sound(record: bytes) -> Sound | None:
         found.append((fact, value))
     version, uid = singles.get(VERSION), singles.get(UID, b"").strip()
     if (
-        not uid
+        (not uid and UID in singles)
         or not singles.get(FN, b"").strip()
         or (version != b"4.0" and (version != b"3.0" or N not in singles))
     ):
