@@ -325,19 +325,19 @@ def _judged(member: Member, archive_size: int) -> Member:
 
 
 def _without_overlaps(members: list[Member]) -> Iterator[Member]:
-    """Members that share bytes with another are a bomb: each of them unpacks the same data."""
-    places = sorted(range(len(members)), key=lambda number: members[number].place)
-    shared: set[int] = set()
-    reach, last = 0, -1
-    for number in places:
-        member = members[number]
-        if member.place < reach:
-            shared |= {number, last}
-        end = member.place + _LOCAL_FIELDS.size + len(member.name.encode()) // 2 + member.packed
-        if end > reach:
-            reach, last = end, number
+    """Members that cover the next one's header, or repeat one, are a bomb: the same bytes would
+    unpack many times. The covered one is innocent."""
+    order = sorted(range(len(members)), key=lambda number: members[number].place)
+    guilty: set[int] = set()
+    for number, following in zip(order, order[1:], strict=False):
+        member, place = members[number], members[following].place
+        least = _LOCAL_FIELDS.size + member.packed
+        if place == member.place:
+            guilty.add(following)
+        elif member.place + least > place:
+            guilty.add(number)
     for number, member in enumerate(members):
-        if number in shared and member.fault is None:
+        if number in guilty and member.fault is None:
             detail = "it shares its bytes with another member"
             yield replace(member, fault=Reason.STRUCTURE, detail=detail)
         else:
