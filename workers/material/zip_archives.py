@@ -10,6 +10,7 @@ import struct
 import zlib
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from itertools import pairwise
 from typing import Final, Protocol
 
 from msgspec.structs import replace
@@ -325,11 +326,13 @@ def _judged(member: Member, archive_size: int) -> Member:
 
 
 def _without_overlaps(members: list[Member]) -> Iterator[Member]:
-    """Members that cover the next one's header, or repeat one, are a bomb: the same bytes would
-    unpack many times. The covered one is innocent."""
+    """Members that cover the next one's header, or repeat one, get a fault: they are a bomb.
+
+    The same bytes would unpack many times. The covered one is innocent.
+    """
     order = sorted(range(len(members)), key=lambda number: members[number].place)
     guilty: set[int] = set()
-    for number, following in zip(order, order[1:], strict=False):
+    for number, following in pairwise(order):
         member, place = members[number], members[following].place
         least = _LOCAL_FIELDS.size + member.packed
         if place == member.place:
