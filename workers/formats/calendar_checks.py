@@ -134,7 +134,7 @@ class _Checker(LineMending):
         try:
             inner.run()
         except ItemRejected as rejected:
-            if node.name != "VALARM" or "drop-broken-alarms" not in self.mending.allowed:
+            if node.name != "VALARM":
                 raise
             self.mending.use("drop-broken-alarms", rejected.reason, rejected.detail)
             self.mending.missing("VALARM")

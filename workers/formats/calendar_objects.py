@@ -181,6 +181,9 @@ class _Reader:
         if broken and (not masters or any(not one.master for one in broken)):
             yield self.damaged(parts, broken[0].rejected, broken[0].uid)
             return
+        if len({one.uid for one in sound}) > 1:
+            yield self.damaged(parts, ItemRejected(Reason.STRUCTURE, "more than one UID"))
+            return
         for one in broken:
             yield self.damaged([one.part], one.rejected, one.uid)
         overrides = [one for one in sound if one.checked.overrides]
@@ -241,6 +244,8 @@ class _Reader:
             checked = check(root, zones=zones, bounds=self.bounds, mending=mending)
         except ItemRejected as rejected:
             return _Broken(part=part, rejected=rejected, uid=uid, master=master)
+        named = checked.first("UID")
+        uid = text_of(named) if named is not None else ""
         return _Sound(part=part, checked=checked, mending=mending, uid=uid)
 
     def damaged(self, parts: Sequence[Part], rejected: ItemRejected, uid: str = "") -> Damaged:

@@ -248,7 +248,8 @@ class _Look:
         named = self.zone(zone)
         if named is None:
             return None
-        self.places[known.name] = zone
+        if self.found is self.entries:
+            self.places[known.name] = zone
         return known.canonical + value + (b"Z" if named == b"Z" else b"@" + named)
 
     def moments(self, known: Property, value: bytes) -> bytes | None:
@@ -311,7 +312,7 @@ class _Look:
                 return None
             found = parsed, parsed.canonical.encode()
             _keep(_rules, value, found)
-        if known.single:
+        if known.single and self.found is self.entries:
             self.rule = found[0]
         return known.canonical + found[1]
 

@@ -39,7 +39,7 @@ _FIRST_EDGE: Final = re.compile(
 _AFTER: Final = re.compile(_BREAK + rb"?+")
 _FOLD: Final = re.compile(_BREAK + rb"[ \t]")
 _UID: Final = re.compile(
-    rb"(?:^|(?<=[\r\n]))UID[^:\r\n]*+:([^\r\n]*+" + _FOLDS + rb")", re.IGNORECASE
+    rb"(?:^|(?<=[\r\n]))UID(?:;[^:\r\n]*+)?+:([^\r\n]*+" + _FOLDS + rb")", re.IGNORECASE
 )
 
 

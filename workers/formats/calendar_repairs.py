@@ -129,7 +129,8 @@ def decoded_printable(line: Line) -> Line:
     params = tuple(
         (key, values) for key, values in line.params if key not in ("ENCODING", "CHARSET")
     )
-    return made(line.name, escaped_breaks.encode(), params)
+    value = escaped_breaks.encode()
+    return made(line.name, value if sound_text(value) else escaped(value), params)
 
 
 def tidied(line: Line) -> Line:
