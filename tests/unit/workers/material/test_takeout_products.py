@@ -42,7 +42,7 @@ def test_an_operator_can_add_names():
         ("Takeout/Contacts/a.vcf", ("Contacts", "Contacts/a.vcf")),
         ("Contacts/a.vcf", ("Contacts", "Contacts/a.vcf")),
         ("takeout-20250101T000000Z-001/Unknown/a.vcf", ("Unknown", "Unknown/a.vcf")),
-        ("Archiv/Kontakte/a.vcf", ("Kontakte", "Kontakte/a.vcf")),
+        ("Mein Export/Kontakte/a.vcf", ("Kontakte", "Kontakte/a.vcf")),
         ("Takeout/archive_browser.html", ("", "archive_browser.html")),
         ("readme.txt", ("", "readme.txt")),
         ("Takeout/Keep/Contacts/x.json", ("Keep", "Keep/Contacts/x.json")),

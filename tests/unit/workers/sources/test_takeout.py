@@ -13,7 +13,7 @@ from workers.sources.takeout import KIND, Takeout
 
 CARD = b"BEGIN:VCARD\r\nVERSION:3.0\r\nFN:A\r\nEND:VCARD\r\n"
 FILES = {
-    "Takeout/Kontakte/Alle.vcf": CARD,
+    "Takeout/Kontakte/Freunde.vcf": CARD,
     "Takeout/Kontakte/a.jpg": b"picture",
     "Takeout/Google Fotos/Fotos von 2008/IMG.jpg": b"jpeg",
     "Takeout/Google Fotos/Fotos von 2008/IMG.jpg.json": b"{}",
@@ -85,7 +85,7 @@ def test_products_become_categories_and_the_rest_is_counted(tmp_path, form):
             write_tree(tmp_path / "anna", short)
     opened = source(tmp_path)
     assert list(opened.users()) == ["anna"]
-    assert held(opened, "contacts", "anna") == {"Kontakte/Alle.vcf": CARD}
+    assert held(opened, "contacts", "anna") == {"Kontakte/Freunde.vcf": CARD}
     assert held(opened, "notes", "anna") == {"Notizen/a.json": b'{"textContent": "a"}'}
     assert len(held(opened, "photos", "anna")) == 2
     assert held(opened, "tasks", "anna") == {}
