@@ -297,6 +297,16 @@ def test_a_table_that_does_not_fit_is_told_at_inspection(service, schema, column
     assert error.value.hint
 
 
+def test_a_table_without_an_index_by_user_is_told_at_inspection(service):
+    service.execute(
+        "CREATE TABLE people (account TEXT, uid TEXT, card TEXT, UNIQUE (uid, account))"
+    )
+    target = service.target(tables={"contacts": PEOPLE_COLUMNS})
+    assert any("no index" in note for note in target.inspect(["contacts"]).notes)
+    service.execute("CREATE INDEX by_account ON people (account)")
+    assert target.inspect(["contacts"]).notes == ()
+
+
 def test_every_difference_is_told_at_once(service):
     service.execute("CREATE TABLE people (account TEXT, uid TEXT)")
     table = Table(table="people", user="account", ident="uid", content="card", deleted="gone")

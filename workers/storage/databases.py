@@ -29,7 +29,11 @@ PAUSES: Final = (0.05, 0.2, 0.8, 2.0)
 LOCK_SECONDS: Final = 10
 STATEMENT_SECONDS: Final = 120
 
+# Every statement looks rows up by their key or their user, whatever a planner without statistics
+# (a table that is being filled) thinks of reading the whole table.
 _PREFACE: Final = (
+    "SET LOCAL enable_seqscan = off; SET LOCAL enable_hashjoin = off; "
+    "SET LOCAL enable_mergejoin = off; "
     "SET LOCAL TIME ZONE 'UTC'; "
     f"SET LOCAL lock_timeout = '{LOCK_SECONDS}s'; "
     f"SET LOCAL statement_timeout = '{STATEMENT_SECONDS}s'; "
@@ -159,11 +163,12 @@ class Database:
     def _attempt(self, work: Callable[[Any], T], *, write: bool, keep: bool) -> T:
         connection = self.engine().raw_connection()
         try:
-            cursor = connection.cursor()
             if self.engine().dialect.name == "sqlite":
+                cursor = connection.cursor()
                 cursor.execute("BEGIN IMMEDIATE" if write else "BEGIN")
             else:
-                cursor.execute(_WRITE if write else _READ)
+                connection.cursor().execute(_WRITE if write else _READ)
+                cursor = connection.cursor(binary=True)
             result = work(cursor)
             if keep:
                 connection.commit()

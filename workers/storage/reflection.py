@@ -80,6 +80,7 @@ class _Reflection:
         # PostgreSQL pads the one and ignores the case of the other; SQLite does neither.
         self._loose = {"CHAR", "CITEXT"} if self.dialect.name == "postgresql" else set[str]()
         self.problems: list[str] = []
+        self.by_user = False
         self.columns = self._columns(self.name)
 
     def _columns(self, name: str) -> dict[str, ReflectedColumn]:
@@ -122,6 +123,7 @@ class _Reflection:
             dropped=frozenset(dropped),
             system_version=self._plain(),
             attachments=ours,
+            by_user=self.by_user,
             **roles,
         )
 
@@ -157,13 +159,16 @@ class _Reflection:
         """User and ident together must be unique: that is what makes creating exact."""
         wanted = {self.table.user, self.table.ident}
         look, name, schema = self.inspector, self.name, self.schema
-        keys = [set(look.get_pk_constraint(name, schema)["constrained_columns"])]
-        keys += [set(key["column_names"]) for key in look.get_unique_constraints(name, schema)]
+        keys = [look.get_pk_constraint(name, schema)["constrained_columns"]]
+        keys += [key["column_names"] for key in look.get_unique_constraints(name, schema)]
+        others: list[list[str]] = []
         for index in look.get_indexes(name, schema):
             partial = {"postgresql_where", "sqlite_where"} & set(index.get("dialect_options", {}))
-            if index["unique"] and not partial:
-                keys.append({column or "" for column in index["column_names"]})
-        if wanted not in keys:
+            columns = [column or "" for column in index["column_names"]]
+            if not partial:
+                (keys if index["unique"] else others).append(columns)
+        self.by_user = any(columns[:1] == [self.table.user] for columns in (*keys, *others))
+        if wanted not in [set(columns) for columns in keys]:
             self.problems.append(
                 f"{self.table.user} and {self.table.ident} together are not its unique key"
             )

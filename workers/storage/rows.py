@@ -102,7 +102,7 @@ def _ordered(rows: list[Row]) -> list[Row]:
 
 
 def arrays(rows: Sequence[Row], now: datetime) -> dict[str, Any]:
-    """One array a column, for PostgreSQL."""
+    """One array a column, for PostgreSQL; `expecteds` are only asked for by a replace."""
     return {
         "users": [row.write.owner for row in rows],
         "idents": [row.write.ref for row in rows],

@@ -137,12 +137,14 @@ def _postgresql(layout: Layout) -> Statements:
     elif layout.version is not None:
         version = f"CAST(t.{layout.version.name} AS text)"
     kind = "bytea" if layout.binary else "text"
-    incoming = (
-        "unnest(CAST(%(users)s AS text[]), CAST(%(idents)s AS text[]), CAST(%(medias)s AS text[]),"
-        f" CAST(%(contents)b AS {kind}[]), CAST(%(reviseds)s AS timestamptz[]),"
-        " CAST(%(nows)s AS timestamptz[]), CAST(%(expecteds)s AS text[])) AS p(u, i, m, c, r, w, x)"
+    arrays = (
+        "CAST(%(users)b AS text[]), CAST(%(idents)b AS text[]), CAST(%(medias)b AS text[]),"
+        f" CAST(%(contents)b AS {kind}[]), CAST(%(reviseds)b AS timestamptz[]),"
+        " CAST(%(nows)b AS timestamptz[])"
     )
-    places = "unnest(CAST(%(users)s AS text[]), CAST(%(idents)s AS text[]))"
+    incoming = f"unnest({arrays}) AS p(u, i, m, c, r, w)"
+    expecting = f"unnest({arrays}, CAST(%(expecteds)b AS text[])) AS p(u, i, m, c, r, w, x)"
+    places = "unnest(CAST(%(users)b AS text[]), CAST(%(idents)b AS text[]))"
     here = f"t.{user.name} = {into(user, 'p.u')} AND t.{ident.name} = {into(ident, 'p.i')}"
     key = f"CAST(t.{user.name} AS text), CAST(t.{ident.name} AS text)"
     modified = "NULL" if layout.modified is None else _epoch(layout.modified)
@@ -182,7 +184,7 @@ def _postgresql(layout: Layout) -> Statements:
         if not layout.versioned
         else (
             f"UPDATE {layout.table} AS t SET {_changes(layout, words, _version_column(layout))}"
-            f" FROM {incoming} WHERE {here} AND {version} = p.x RETURNING {key}, {version}"
+            f" FROM {expecting} WHERE {here} AND {version} = p.x RETURNING {key}, {version}"
         ),
         attachments=parts
         and (
@@ -193,8 +195,8 @@ def _postgresql(layout: Layout) -> Statements:
         add_attachments=parts
         and (
             f"INSERT INTO {parts} (user_id, ident, name, content) SELECT * FROM"
-            " unnest(CAST(%(users)s AS text[]), CAST(%(idents)s AS text[]),"
-            " CAST(%(names)s AS text[]), CAST(%(contents)b AS bytea[]))"
+            " unnest(CAST(%(users)b AS text[]), CAST(%(idents)b AS text[]),"
+            " CAST(%(names)b AS text[]), CAST(%(contents)b AS bytea[]))"
         ),
     )
 

@@ -101,6 +101,9 @@ class Layout(Struct, frozen=True, kw_only=True):
     attachments: str | None
     """The table of attachments, quoted; None: items with attachments are refused."""
 
+    by_user: bool = True
+    """An index finds a user's rows."""
+
     @property
     def versioned(self) -> bool:
         """Whether a row's version can be told."""

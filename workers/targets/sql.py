@@ -117,6 +117,8 @@ class SqlTarget:
             compare_and_set = compare_and_set and known.statements.replace is not None
             tombstones = tombstones and known.layout.deleted is not None
             notes.extend(self._probe(category, known))
+            if not known.layout.by_user:
+                notes.append(f"{category}: slow, no index of its table starts with the user")
         return Capabilities(
             create_only=True,
             compare_and_set=compare_and_set,
