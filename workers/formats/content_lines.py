@@ -300,6 +300,8 @@ def unescape(value: bytes) -> bytes:
 
 def escape(text: bytes) -> bytes:
     """One TEXT value of one line (RFC 6350 §3.4, RFC 5545 §3.3.11); all line breaks are equal."""
+    if _TO_ESCAPE.search(text) is None:
+        return text
     return _TO_ESCAPE.sub(lambda match: _ESCAPE_OF.get(match[0], b"\\n"), text)
 
 

@@ -153,11 +153,15 @@ def fact_of_line(line: Line) -> Fact:
     """The same for a line that was lexed."""
     fact = _facts.get(line.head)
     if fact is None:
-        fact = _worked_out(line.head, line.name, line.group, line.params)
-        if len(line.head) <= _LONGEST_KEPT_HEAD:
-            if len(_facts) >= _MOST_FACTS:
-                _facts.clear()
-            _facts[line.head] = fact
+        fact = _kept(_worked_out(line.head, line.name, line.group, line.params))
+    return fact
+
+
+def _kept(fact: Fact) -> Fact:
+    if len(fact.head) <= _LONGEST_KEPT_HEAD:
+        if len(_facts) >= _MOST_FACTS:
+            _facts.clear()
+        _facts[fact.head] = fact
     return fact
 
 
@@ -165,7 +169,7 @@ def fact_of(name: str, params: Params = (), group: str = "") -> Fact:
     """A fact for a head that is written anew."""
     prefix = f"{group}.{name}" if group else name
     head = prefix.encode("utf-8", "surrogateescape") + write_params(params)
-    return _facts.get(head) or _worked_out(head, name, group, params)
+    return _facts.get(head) or _kept(_worked_out(head, name, group, params))
 
 
 def plain_name(name: str) -> str:
@@ -202,6 +206,8 @@ def _worked_out(head: bytes, name: str, group: str, params: Params) -> Fact:
 
 def _check(name: str, kind: Kind) -> Check | None:
     match kind:
+        case Kind.TEXT if name == "VERSION":
+            return values_of.VERSION.fullmatch
         case Kind.TEXT:
             return values_of.TEXT.fullmatch
         case Kind.DATE:

@@ -8,7 +8,10 @@ import binascii
 import re
 from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Final
+
+from msgspec import Struct
 
 from orchestrator.errors import ItemRejected
 from orchestrator.ports import Rules
@@ -46,6 +49,7 @@ _ANY_TIME: Final = Rules(repairs=frozenset(), loss=datetime(9999, 1, 1, tzinfo=U
 _VERSIONS: Final = frozenset({"2.1", "3.0", "4.0"})
 _ZEROS: Final = bytes(16)
 _ENCODINGS: Final = frozenset({"BASE64", "B", "QUOTED-PRINTABLE", "8BIT", "7BIT"})
+_LONGEST_KEPT_HEAD: Final = 256
 _FOLDED: Final = re.compile(rb"[\r\n][ \t]")
 _LINE_BREAK: Final = re.compile(rb"\r\n?|\n")
 _OLD_ESCAPE: Final = re.compile(rb"\\([;,:])")
@@ -211,31 +215,63 @@ def _check_utf8(value: bytes, fact: Fact) -> None:
         raise ItemRejected(Reason.ENCODING, f"{plain_name(fact.name)}: not UTF-8") from None
 
 
-def _decoded(line: Line, version: str, repairing: Repairing) -> Property:
-    encoding, charset, bare, params = _sorted_params(line.params)
-    old = version == "2.1"
-    name = plain_name(line.name)
-    if bare and not old:
-        repairing.use(NAME_PARAMETERS, Reason.SYNTAX, f"{name}: parameter without a name")
-    if encoding == "QUOTED-PRINTABLE" and not old:
-        repairing.use(DECODE_PRINTABLE, Reason.SYNTAX, f"{name}: quoted-printable")
-    if charset not in {"", "UTF-8"} and not old:
-        repairing.use(DECODE_CHARSET, Reason.ENCODING, f"{name}: another charset")
-    modern = fact_of(line.name, params, line.group)
-    value = line.value
-    if encoding in {"B", "BASE64"}:
-        if old and modern.kind in {Kind.TEXT, Kind.LIST, Kind.FIELDS}:
-            value = _text_in_base64(value, name)
-        else:
-            modern = fact_of(line.name, (*params, ("ENCODING", ("b",))), line.group)
-    _check_utf8(b"", modern)
+class _Head(Struct, frozen=True):
+    """What an old head says, and the head to write in its place."""
 
-    def text(value: bytes) -> bytes:
-        if encoding == "QUOTED-PRINTABLE":
+    name: str
+    fact: Fact
+    printable: bool
+    charset: str
+    bare: bool
+    """A parameter stands there without a name."""
+    base64_text: bool
+    """A text in base64: it is written plain."""
+
+    def text(self, value: bytes) -> bytes:
+        """A value, or a part of it, with its encoding and its charset undone."""
+        if self.printable:
             value = binascii.a2b_qp(value)
-        return _LINE_BREAK.sub(b"\n", _to_utf8(value, charset, name))
+        if self.charset or not value.isascii():
+            value = _to_utf8(value, self.charset, self.name)
+        return _LINE_BREAK.sub(b"\n", value) if b"\r" in value else value
 
-    return modern, _old_value(modern, value, text) if old else _new_value(value, text)
+
+def _decoded(line: Line, version: str, repairing: Repairing) -> Property:
+    old = version == "2.1"
+    translate = _translated if len(line.head) <= _LONGEST_KEPT_HEAD else _translated.__wrapped__
+    head = translate(line.name, line.params, line.group, old)
+    name = head.name
+    if not old:
+        if head.bare:
+            repairing.use(NAME_PARAMETERS, Reason.SYNTAX, f"{name}: parameter without a name")
+        if head.printable:
+            repairing.use(DECODE_PRINTABLE, Reason.SYNTAX, f"{name}: quoted-printable")
+        if head.charset not in {"", "UTF-8"}:
+            repairing.use(DECODE_CHARSET, Reason.ENCODING, f"{name}: another charset")
+    _check_utf8(b"", head.fact)
+    if not old:
+        return head.fact, _new_value(line.value, head.text)
+    value = _text_in_base64(line.value, name) if head.base64_text else line.value
+    return head.fact, _old_value(head.fact, value, head.text)
+
+
+@lru_cache(maxsize=4096)
+def _translated(name: str, params: Params, group: str, old: bool) -> _Head:  # noqa: FBT001 # cached by position
+    encoding, charset, bare, others = _sorted_params(params)
+    fact = fact_of(name, others, group)
+    base64_text = False
+    if encoding in {"B", "BASE64"}:
+        base64_text = old and fact.kind in {Kind.TEXT, Kind.LIST, Kind.FIELDS}
+        if not base64_text:
+            fact = fact_of(name, (*others, ("ENCODING", ("b",))), group)
+    return _Head(
+        name=plain_name(name),
+        fact=fact,
+        printable=encoding == "QUOTED-PRINTABLE",
+        charset=charset,
+        bare=bare,
+        base64_text=base64_text,
+    )
 
 
 def _text_in_base64(value: bytes, name: str) -> bytes:
@@ -292,6 +328,8 @@ def _new_value(value: bytes, text: Callable[[bytes], bytes]) -> bytes:
 def _old_value(fact: Fact, value: bytes, text: Callable[[bytes], bytes]) -> bytes:
     match fact.kind:
         case Kind.FIELDS:
+            if b"\\" not in value:
+                return b";".join([escape(text(part)) for part in value.split(b";")])
             parts = _OLD_FIELD.findall(b";" + value)
             return b";".join(escape(_OLD_ESCAPE.sub(rb"\1", text(part))) for part in parts)
         case Kind.LIST:

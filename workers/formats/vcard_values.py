@@ -36,6 +36,8 @@ _TIME: Final = (
 TEXT: Final = re.compile(rb"(?:[^\\,;]++|\\.)*+\\?", re.DOTALL)
 """One text: no bare comma, no bare semicolon (RFC 6350 §3.4)."""
 
+VERSION: Final = re.compile(rb"[34]\.0")
+
 DATE: Final = re.compile(
     rb"(?:" + _YEAR + rb"-?" + _MONTH + rb"-?" + _DAY + rb"|" + _YEAR + rb"(?:-" + _MONTH + rb")?"
     rb"|--" + _MONTH + rb"-?" + _DAY + rb"|--" + _MONTH + rb"|---" + _DAY + rb")"
