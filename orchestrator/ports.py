@@ -56,6 +56,8 @@ class Recognised(Struct, frozen=True, kw_only=True):
     ident: Ident
     digest: Digest
     revised: datetime | None = None
+    merit: int | None = None
+    """Of categories whose best wins, whenever it was: comparable with `Copy.merit`."""
 
 
 class Category(Protocol):

@@ -21,6 +21,8 @@ class Standing(Struct, frozen=True, kw_only=True):
     version: str
     ref: str
     modified: datetime | None = None
+    merit: int | None = None
+    """Of categories whose best wins, whenever it was."""
 
 
 class Tombstone(Struct, frozen=True, kw_only=True):
@@ -85,6 +87,7 @@ def precedence(copy: Copy, trust: int) -> tuple[bool, int, bool, float, int, int
 def decide(
     item: Item,
     *,
+    merit: int = 0,
     live: Standing | Tombstone | None,
     hand: Hand | None,
     equal_elsewhere: bool,
@@ -94,11 +97,17 @@ def decide(
 ) -> Decision:
     """What to do about one item.
 
-    `equal_elsewhere`: the target holds equal content under another ident. `can_replace`: it
-    replaces exactly the version that was looked at; where it does not, the live item stays.
+    `merit`: the recovered copy's. `equal_elsewhere`: the target holds equal content under another
+    ident. `can_replace`: it replaces exactly the version that was looked at; where it does not, the live item stays.
     """
     decision = _by_table(
-        item, live=live, hand=hand, equal_elsewhere=equal_elsewhere, policy=policy, as_of=as_of
+        item,
+        merit=merit,
+        live=live,
+        hand=hand,
+        equal_elsewhere=equal_elsewhere,
+        policy=policy,
+        as_of=as_of,
     )
     if isinstance(decision, Replace) and not can_replace:
         return Leave(outcome=Outcome.SUPERSEDED)
@@ -108,6 +117,7 @@ def decide(
 def _by_table(
     item: Item,
     *,
+    merit: int,
     live: Standing | Tombstone | None,
     hand: Hand | None,
     equal_elsewhere: bool,
@@ -118,7 +128,7 @@ def _by_table(
         case Tombstone(at=at):
             return _after_deletion(item, at=at, hand=hand, as_of=as_of)
         case Standing():
-            return _beside_live(item, live, hand=hand, policy=policy, as_of=as_of)
+            return _beside_live(item, live, merit=merit, hand=hand, policy=policy, as_of=as_of)
         case None:
             if hand is not None and hand.verified:
                 return Leave(outcome=Outcome.DECLINED)
@@ -142,6 +152,7 @@ def _beside_live(
     item: Item,
     live: Standing,
     *,
+    merit: int,
     hand: Hand | None,
     policy: OnConflict,
     as_of: datetime,
@@ -155,13 +166,7 @@ def _beside_live(
         return Leave(outcome=Outcome.PRESENT)
     if hand is not None and hand.verified and policy is not OnConflict.REPLACE:
         return Leave(outcome=Outcome.SUPERSEDED)  # changed since we wrote it: the user's own now
-    users_own = live.modified is None or live.modified > as_of
-    newer = (
-        not users_own
-        and item.revised is not None
-        and live.modified is not None
-        and item.revised > live.modified
-    )
+    newer = _is_better(item, live, merit=merit, as_of=as_of)
     match policy:
         case OnConflict.REPLACE:
             return Replace(ref=live.ref, version=live.version)
@@ -173,3 +178,12 @@ def _beside_live(
             return Leave(outcome=Outcome.SUPERSEDED)
         case OnConflict.MERGE:
             raise ValueError("merge is not available yet; the planner refuses it")
+
+
+def _is_better(item: Item, live: Standing, *, merit: int, as_of: datetime) -> bool:
+    """Newer than a live item from before the loss; or, where the best wins, better at any time."""
+    if live.merit is not None:
+        return merit > live.merit
+    if live.modified is None or live.modified > as_of or item.revised is None:
+        return False
+    return item.revised > live.modified

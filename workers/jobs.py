@@ -133,7 +133,7 @@ def workplace() -> Workplace:
     return _workplaces[pid]
 
 
-@app.task(name=JOB)
+@app.task(name=JOB)  # pyright: ignore[reportUntypedFunctionDecorator]  # celery has no types
 def batch(number: int, epoch: int) -> None:
     """Work off one batch, if it is still to be had under that epoch."""
     perform(workplace(), Ring(batch=number, epoch=epoch))

@@ -210,6 +210,7 @@ class Restoration:
             hand = None
         decision = decide(
             item,
+            merit=one.winner.copy.merit,
             live=scene.at(owner, item.ident),
             hand=hand,
             equal_elsewhere=scene.holds(owner, item.digest, besides=one.unit.recovered),

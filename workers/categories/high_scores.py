@@ -127,7 +127,8 @@ class HighScores:
             digest = _digest(score, attachments)
         except ItemRejected:
             return None
-        return Recognised(ident=_ident(score), digest=digest)
+        board = self.boards.get(score.board or "", _ANY_BOARD)
+        return Recognised(ident=_ident(score), digest=digest, merit=_merit(score, board))
 
     def beside(self, item: Item, mark: str) -> Item:
         """The same score under an ident of its own, which it carries together with the mark."""
@@ -205,13 +206,12 @@ class HighScores:
             content=content,
             attachments=attachments,
         )
-        merit = score.value if known.direction is Direction.HIGHER else -score.value
         return Copy(
             item=item,
             spans=spans,
             repairs=record.repairs,
             lossy=bool(record.repairs),
-            merit=merit,
+            merit=_merit(score, known),
         )
 
     def _board(self, board: str) -> Board:
@@ -232,6 +232,10 @@ _NAMED: Final = frozenset((Reason.VALUE, Reason.OUT_OF_RANGE, Reason.TIME_TRAVEL
 
 def _ident(score: Score) -> Ident:
     return score.ident or Ident(score.board)
+
+
+def _merit(score: Score, board: Board) -> int:
+    return score.value if board.direction is Direction.HIGHER else -score.value
 
 
 def _digest(

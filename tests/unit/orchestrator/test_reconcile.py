@@ -123,6 +123,13 @@ def test_equal_content_under_another_ident_is_present():
     assert decided(elsewhere=True) == Leave(outcome=Outcome.PRESENT)
 
 
+@pytest.mark.parametrize(("live_merit", "expected"), [(5, REPLACED), (10, LEFT), (11, LEFT)])
+def test_where_the_best_wins_it_wins_at_any_time(live_merit, expected):
+    at = replace(live(modified=AFTER), merit=live_merit)
+    assert decided(at=at, merit=10) == expected
+    assert decided(at=at, merit=10, policy=OnConflict.KEEP_LIVE) == LEFT
+
+
 def test_a_target_that_cannot_compare_and_set_keeps_what_it_has():
     assert decided(at=live(), can_replace=False) == LEFT
 
