@@ -24,7 +24,7 @@ def check(plan: PlanFile, /) -> Exit:
     """Read a plan and name everything that is wrong with it, with line and hint. Offline."""
     from orchestrator.cli.output import notices
 
-    _read(plan)
+    read_checked(plan)
     notices().print(f"{plan}: no errors")
     return Exit.DONE
 
@@ -47,9 +47,9 @@ def preview(
     from orchestrator.cli.views import books_table
     from orchestrator.cli.waiting import wait_for
 
-    parsed, text = _read(plan)
+    parsed, text = read_checked(plan)
     with session() as asked, engine_for(asked.settings) as engine:
-        run_id = _submit(asked, parsed, text, plan, author, preview=True, sample=sample)
+        run_id = hand_in(asked, parsed, text, plan, author, preview=True, sample=sample)
         status = wait_for(asked, run_id, engine)
         if output != "table":
             print_json(
@@ -88,9 +88,9 @@ def submit(
     from orchestrator.cli.session import engine_for, session
     from orchestrator.cli.waiting import wait_for
 
-    parsed, text = _read(plan)
+    parsed, text = read_checked(plan)
     with session() as asked:
-        run_id = _submit(asked, parsed, text, plan, author, expected=preview)
+        run_id = hand_in(asked, parsed, text, plan, author, expected=preview)
         sys.stdout.write(run_id + "\n")
         sys.stdout.flush()
         if not wait and not approve:
@@ -100,7 +100,7 @@ def submit(
             return wait_for(asked, run_id, engine, approve=approve or (), to_the_end=wait).exit
 
 
-def _read(path: Path) -> "tuple[Plan, bytes]":
+def read_checked(path: Path) -> "tuple[Plan, bytes]":
     """A plan without errors, lists included; raises `PlanInvalid`."""
     from orchestrator.catalogue import categories
     from orchestrator.cli.problems import show_problems
@@ -126,7 +126,7 @@ def _read(path: Path) -> "tuple[Plan, bytes]":
     return plan, text
 
 
-def _submit(
+def hand_in(
     asked: "Session",
     plan: "Plan",
     text: bytes,
@@ -137,6 +137,7 @@ def _submit(
     sample: int | None = None,
     expected: str | None = None,
 ) -> str:
+    """Submit a plan with the lists that it names, as they are now; the run's id."""
     from orchestrator.cli.session import operator
     from orchestrator.runs import Submission
     from orchestrator.user_lists import read_declined, read_users
