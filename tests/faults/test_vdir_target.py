@@ -132,6 +132,31 @@ def test_killed_anywhere_while_replacing_the_live_item_is_old_or_new(tmp_path):
     assert number > 10
 
 
+def test_an_item_that_somebody_makes_in_the_last_moment_gets_none_of_our_attachments(
+    target, tmp_path
+):
+    write = create(target, OWNER, "a", b"ours", attachments=parts("one"))
+    path = tmp_path / "live" / "anna" / "contacts" / write.ref
+    child = os.fork()
+    if child == 0:
+
+        def interfere(event, arguments):
+            del arguments
+            if event == "os.link":
+                path.write_bytes(b"hers")
+
+        status = 1
+        try:
+            sys.addaudithook(interfere)
+            [answer] = target.write("contacts", [write])
+            status = 0 if answer.fate is Fate.CONFLICT else 2
+        finally:
+            os._exit(status)
+    _, status = os.waitpid(child, 0)
+    assert os.waitstatus_to_exitcode(status) == 0
+    assert holds(target, OWNER) == {(OWNER, write.ref): (b"hers", frozenset())}
+
+
 def test_what_the_dead_staged_is_removed_by_the_next_writer(target, tmp_path):
     staging = tmp_path / "live" / ".reinstate"
     staging.mkdir()
