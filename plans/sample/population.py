@@ -31,7 +31,7 @@ from plans.sample.fates import CORE, MENDS, NEEDS_ACCENTS, Story, Told
 from plans.sample.live import SINCE, LiveSystem
 from plans.sample.people import Person, pick
 from plans.sample.sources import Given, Material
-from plans.sample.truth import Fate, GroundTruth, TrueCopy, TrueItem, canary
+from plans.sample.truth import FILE, Fate, GroundTruth, TrueCopy, TrueItem, canary
 
 PLAN: Final = "sidekick-2009.yaml"
 MOST: Final = {"contacts": 12, "calendar": 7, "notes": 5, "tasks": 5, "photos": 4}
@@ -70,11 +70,16 @@ def make_population(folder: Path, *, users: int, seed: int) -> GroundTruth:
     return truth
 
 
+def is_population(folder: Path) -> bool:
+    """Whether `make_population` wrote there, as far as the folder tells."""
+    return (folder / FILE).is_file() and (folder / "material").is_dir()
+
+
 def remove_population(folder: Path) -> None:
     """Take away what `make_population` wrote and what was restored there; nothing else."""
     for name in ("material", "restored"):
         shutil.rmtree(folder / name, ignore_errors=True)
-    for name in (PLAN, "truth.json"):
+    for name in (PLAN, FILE):
         (folder / name).unlink(missing_ok=True)
 
 

@@ -52,6 +52,8 @@ class Held(Struct, frozen=True, kw_only=True):
     place: str
     content: bytes
     beside: bytes = b""
+    stamp: str = ""
+    """Changes whenever anybody writes it, even with the same bytes."""
 
 
 class Recount(Struct, frozen=True, kw_only=True):
@@ -213,28 +215,39 @@ def _files(root: Path) -> Iterator[Held]:
                 place=name,
                 content=path.read_bytes(),
                 beside=b"".join(other.read_bytes() for other in beside),
+                stamp=" ".join(map(_stamp, (path, *beside))),
             )
+
+
+def _stamp(path: Path) -> str:
+    status = path.stat()
+    return f"{status.st_ino}.{status.st_mtime_ns}.{status.st_size}"
 
 
 def _rows(database: Path) -> Iterator[Held]:
     connection = sqlite3.connect(f"{database.absolute().as_uri()}?mode=ro", uri=True)
     try:
         rows = connection.execute(
-            "SELECT player_id, board, record FROM leaderboard WHERE removed_at IS NULL"
-            " ORDER BY player_id, board"
+            "SELECT player_id, board, record, changed, revision FROM leaderboard"
+            " WHERE removed_at IS NULL ORDER BY player_id, board"
         )
-        for user, board, record in rows:
-            content = record if isinstance(record, bytes) else record.encode()
-            yield Held(category="high_scores", user=user, place=board, content=content)
+        for user, board, record, changed, revision in rows:
+            yield Held(
+                category="high_scores",
+                user=user,
+                place=board,
+                content=record if isinstance(record, bytes) else record.encode(),
+                stamp=f"{changed} {revision}",
+            )
     finally:
         connection.close()
 
 
 def state_of_targets(folder: Path) -> str:
-    """A hash over everything that the targets hold, rows and files, bytes and names."""
+    """A hash over everything that the targets hold: names, bytes, and when each was written."""
     total = sha256()
     for one in everything_held(folder / "restored"):
-        for part in (one.category, one.user, one.place):
+        for part in (one.category, one.user, one.place, one.stamp):
             total.update(part.encode("utf-8", "surrogateescape") + b"\0")
         total.update(sha256(one.content).digest() + sha256(one.beside).digest())
     return total.hexdigest()

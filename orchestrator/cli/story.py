@@ -1,0 +1,384 @@
+"""`reinstate demo`: a loss and its restoration from beginning to end, and the proof that it worked.
+
+Everything is real: files and a database that are damaged, the plan that is shipped, worker
+processes, a ledger; only the people are made up. It lives in one folder, its state included.
+"""
+
+import os
+import shutil
+import sys
+import time
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from shlex import quote
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from orchestrator.cli.exits import Exit
+from orchestrator.cli.live import follow, is_stuck, picture
+from orchestrator.cli.output import cell, console
+from orchestrator.errors import Refused
+from orchestrator.lifecycle import CellState, RunState
+from orchestrator.progress import Status
+
+if TYPE_CHECKING:
+    from orchestrator.cli.session import Session
+    from orchestrator.embedded import Engine
+    from plans.sample.truth import GroundTruth, TrueCopy
+
+AUTHOR = "mia"
+APPROVERS = ("jo", "kim", "ada", "lin", "sam", "rob", "eve", "max", "ida")
+"""As many as a plan can ask for; the first one promotes gates, too."""
+PATIENCE = 30.0
+"""Seconds after which a conductor that does nothing is taken for stuck."""
+HOME = "home"
+REPORT = "report.html"
+_KEPT = frozenset({"REINSTATE_WORKERS", "REINSTATE_LOG"})
+"""Settings that a demo takes over; it must never meet the ledger or broker of a real service."""
+
+
+def tell(*, users: int, seed: int, folder: Path) -> Exit:
+    """The whole story. Raises `Refused` where `folder` holds anything else."""
+    began = time.monotonic()
+    folder = folder.absolute()
+    with _alone(folder):
+        truth = _loss(folder, users=users, seed=seed)
+        return _Story(folder, truth, began).tell()
+
+
+@contextmanager
+def _alone(folder: Path) -> Generator[None]:
+    """An empty folder for the demo, and an environment in which nothing else can be reached."""
+    from orchestrator.embedded import engine_running
+    from plans.sample.population import is_population, remove_population
+
+    home = folder / HOME
+    if folder.exists() and any(folder.iterdir()):
+        if not is_population(folder):
+            raise Refused(
+                f"{_shown(folder)} holds something that is not a demo",
+                hint="name a folder for it: reinstate demo --folder DIR",
+            )
+        if engine_running(home):
+            raise Refused(
+                f"an engine works in {_shown(home)}", hint="stop it, or name another --folder"
+            )
+        remove_population(folder)
+        shutil.rmtree(home, ignore_errors=True)
+        (folder / REPORT).unlink(missing_ok=True)
+    before = dict(os.environ)
+    for name, value in before.items():
+        files = name == "REINSTATE_BROKER_URL" and value.startswith("filesystem:")
+        if name.startswith("REINSTATE_") and name not in _KEPT and not files:
+            del os.environ[name]
+    os.environ["REINSTATE_HOME"] = str(home)
+    try:
+        yield
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
+
+
+# What was lost -----------------------------------------------------------------------------------
+
+
+def _loss(folder: Path, *, users: int, seed: int) -> "GroundTruth":
+    from plans.sample.population import make_population
+
+    _heading("What was lost")
+    truth = make_population(folder, users=users, seed=seed)
+    had = sum(1 for item in truth.items if item.fate != "own")
+    copies = [copy for item in truth.items for copy in item.copies]
+    damages = truth.damages()
+    gone = sum(1 for item in truth.items if item.fate == "lost")
+    _say(
+        f"{len(truth.users):,} users had {had:,} contacts, events, notes, tasks, photos and high "
+        f"scores when their service failed on 1 October 2009. Three sources are left, none of "
+        f"them whole:"
+    )
+    _say(
+        f"  core     the database, {_count(copies, 'core')} copies; it lost half of its users\n"
+        f"  backup   a bag of files, {_count(copies, 'backup')} copies, checked against its "
+        f"manifest\n"
+        f"  devices  caches of phones, {_count(copies, 'devices')} copies, some newer, some "
+        "somebody else's"
+    )
+    worst = ", ".join(f"{number} {damage}" for damage, number in damages.items())
+    _say(f"{sum(damages.values()):,} copies are damaged: {worst}.")
+    _say(
+        f"Of {gone:,} items no source holds a whole copy. {len(truth.erased)} users have asked to "
+        f"be erased, and the ids {truth.ambiguous[0]} and {truth.ambiguous[1]} could be one "
+        "person's. Meanwhile users have gone on: the live system holds things that are newer."
+    )
+    return truth
+
+
+def _count(copies: "Iterable[TrueCopy]", source: str) -> str:
+    return f"{sum(1 for copy in copies if copy.source == source):,}"
+
+
+# The restoration ---------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class _Story:
+    """Told in one folder, about one population."""
+
+    folder: Path
+    truth: "GroundTruth"
+    began: float
+
+    def tell(self) -> Exit:
+        """From the plan to the proof."""
+        from orchestrator.cli.session import session
+        from orchestrator.cli.views import books_table
+        from orchestrator.embedded import Engine
+        from plans.sample.recount import state_of_targets
+
+        with session() as asked, Engine(asked.settings) as engine:
+            _heading("What is restored, by the plan")
+            run_id = self._submit(asked)
+            status = self._carry_out(asked, engine, run_id)
+            if status.run.state is not RunState.FINISHED:
+                _say(status.stalled or status.run.why or f"the run is {status.run.state}")
+                return Exit.UNEXPECTED
+            _heading("The books: every item that was found is accounted for")
+            console().print(books_table(status))
+            self._answers(asked, run_id)
+            _heading("Is it true?")
+            proofs = list(self._recount(asked, status))
+            _say("The same plan again:", style="dim")
+            before = state_of_targets(self.folder)
+            again = self._carry_out(asked, engine, self._submit(asked))
+            proofs.append(_proof_of_repetition(again, before, state_of_targets(self.folder)))
+        self._what_next(run_id)
+        return Exit.DONE if all(proofs) else Exit.UNEXPECTED
+
+    def _submit(self, asked: "Session") -> str:
+        from orchestrator.cli.plans import hand_in, read_checked
+        from plans.sample.population import PLAN
+
+        path = self.folder / PLAN
+        plan, text = read_checked(path)
+        return hand_in(asked, plan, text, path, AUTHOR)
+
+    def _carry_out(self, asked: "Session", engine: "Engine", run_id: str) -> Status:
+        """Follow the run; people approve it and promote its gates when it waits for them."""
+        refused = False
+
+        def look() -> Status:
+            nonlocal refused
+            engine.revive()
+            status = asked.progress.status(run_id)
+            if status.run.state is RunState.AWAITING_APPROVAL:
+                if not refused:
+                    refused = True
+                    _try_own_approval(asked, run_id)
+                missing = status.approvals_needed - len(status.approvals)
+                for who in APPROVERS[len(status.approvals) :][:missing]:
+                    asked.runs.approve(run_id, who=who, reason="looked at plan and warnings")
+                    _happened(f"{who} approves what was inspected")
+                return asked.progress.status(run_id)
+            if is_stuck(status) and _may_promote(status):
+                gates = [at for at in status.cells if at.state is CellState.HELD]
+                for gate in gates:
+                    _happened(
+                        f"{APPROVERS[0]} looks at wave {gate.wave}: {gate.settled} of "
+                        f"{gate.units} users have their {gate.category}, {gate.failed} failed; "
+                        "lets the next ones in"
+                    )
+                asked.runs.promote(run_id, who=APPROVERS[0], reason="the answers look right")
+                return _once_moved(asked, engine, run_id)
+            return status
+
+        status = follow(look)
+        if not console().is_terminal:
+            console().print(picture(status))
+        return status
+
+    # Answers -------------------------------------------------------------------------------------
+
+    def _answers(self, asked: "Session", run_id: str) -> None:
+        """What support would tell a few of the users."""
+        from orchestrator.cli.views import user_picture
+        from orchestrator.report import as_html, report_of
+
+        _heading("What users are told")
+        for user, why in self._worth_reading().items():
+            console().print(f"[bold]{cell(user)}[/bold]: {why}")
+            console().print(user_picture(asked.progress.user(run_id, user)))
+            console().print()
+        report = self.folder / REPORT
+        report.write_text(as_html(report_of(asked.progress, run_id)), encoding="utf-8")
+        _say(f"The report for everybody else: {_shown(report)}")
+
+    def _worth_reading(self) -> Mapping[str, str]:
+        """A few users, each with why."""
+        tallies = {user: _Tally() for user in self.truth.users}
+        for item in self.truth.items:
+            tallies[item.user].take(item.fate, item.copies)
+        ordinary = [
+            (user, tally)
+            for user, tally in tallies.items()
+            if user not in self.truth.erased and user not in self.truth.ambiguous
+        ]
+        complete = max(ordinary, key=lambda pair: (-pair[1].lost, pair[1].restored))[0]
+        others = [pair for pair in ordinary if pair[0] != complete]
+        losses = max(others, key=lambda pair: (pair[1].lost, pair[1].damaged))[0]
+        others = [pair for pair in others if pair[0] != losses]
+        repaired = max(others, key=lambda pair: (pair[1].mended, -pair[1].lost))[0]
+        return {
+            complete: "everything came back",
+            losses: "some is gone, and it can be said what and why",
+            repaired: "copies that were damaged could be repaired",
+            self.truth.erased[0]: "asked to be erased, and stays so",
+        }
+
+    # Proofs --------------------------------------------------------------------------------------
+
+    def _recount(self, asked: "Session", status: Status) -> Iterator[bool]:
+        from orchestrator.audit import audit
+        from plans.sample.recount import recount
+
+        found = recount(self.folder, self.truth)
+        counts = ", ".join(
+            f"{number} {name.replace('_', ' ')}" for name, number in found.counts().items()
+        )
+        yield _proof(
+            not found.wrongs,
+            f"counted again, from the files and tables themselves: {found.held:,} items, {counts}",
+            [f"{wrong.what}: {wrong.category} {wrong.item}" for wrong in found.wrongs],
+        )
+        books = {phase.category: msgspec.to_builtins(phase.books) for phase in status.phases}
+        yield _proof(
+            not (differences := found.compare(books)),
+            "the books say the same as the recount, in every category",
+            differences,
+        )
+        yield _proof(
+            not found.changed_sources,
+            "the sources are what they were, to the byte",
+            [f"{source} has changed" for source in found.changed_sources],
+        )
+        yield _proof(
+            not (findings := audit(asked.ledger, status.run.id)),
+            "the books balance by the ledger's own rows, and its audit log is whole",
+            findings,
+        )
+
+    def _what_next(self, run_id: str) -> None:
+        _heading("Look around")
+        command = _command()
+        loser = next(iter(list(self._worth_reading())[1:]))
+        lines = [
+            f"export REINSTATE_HOME={quote(str(self.folder / HOME))}",
+            f"{command} status {run_id}",
+            f"{command} user {run_id} {quote(loser)}",
+            f"{command} losses {run_id}",
+            f"{command} quarantine {run_id} export {quote(_shown(self.folder / 'quarantine'))}",
+            f"{command} report {run_id}",
+        ]
+        console().print("\n".join(f"  {line}" for line in lines), markup=False, soft_wrap=True)
+        restored = _shown(self.folder / "restored")
+        _say(
+            f"What was restored lies in {restored}, the plan is "
+            f"{_shown(self.folder / 'sidekick-2009.yaml')}, and what really was is in "
+            f"{_shown(self.folder / 'truth.json')}."
+        )
+        _say(f"Done in {time.monotonic() - self.began:.0f} s.", style="dim")
+
+
+@dataclass(slots=True)
+class _Tally:
+    """What became of one user's items."""
+
+    restored: int = 0
+    lost: int = 0
+    damaged: int = 0
+    mended: int = 0
+
+    def take(self, fate: str, copies: "Sequence[TrueCopy]") -> None:
+        """Count one item."""
+        self.restored += fate == "restored"
+        self.lost += fate == "lost"
+        self.damaged += sum(1 for copy in copies if not copy.whole)
+        self.mended += fate == "restored" and all(copy.damage and copy.mends for copy in copies)
+
+
+def _try_own_approval(asked: "Session", run_id: str) -> None:
+    try:
+        asked.runs.approve(run_id, who=AUTHOR, reason="it is mine")
+    except Refused as refused:
+        _happened(f"{AUTHOR}, its author, may not approve it: {refused.message}")
+
+
+def _once_moved(asked: "Session", engine: "Engine", run_id: str) -> Status:
+    """The run after its conductor has seen that a gate was promoted."""
+    deadline = time.monotonic() + PATIENCE
+    while is_stuck(status := asked.progress.status(run_id)) and time.monotonic() < deadline:
+        engine.revive()
+        time.sleep(0.05)
+    return status
+
+
+def _may_promote(status: Status) -> bool:
+    """Whether gates wait for nothing but a person."""
+    return not any(at.failed for at in status.cells if at.state is CellState.HELD)
+
+
+def _proof_of_repetition(again: Status, before: str, after: str) -> bool:
+    writes = again.books.restored + again.books.merged
+    return _proof(
+        again.run.state is RunState.FINISHED and before == after and writes == 0,
+        f"run a second time, the plan changed nothing: {writes} writes, the targets are the same "
+        "to the byte",
+        [
+            f"run {again.run.state}",
+            "the targets differ" if before != after else "the targets agree",
+        ],
+    )
+
+
+# Words -------------------------------------------------------------------------------------------
+
+
+def _proof(holds: bool, what: str, otherwise: Sequence[str]) -> bool:  # noqa: FBT001  what is proven comes first
+    from rich.text import Text
+
+    mark = Text("✔ " if holds else "✘ ", style="green" if holds else "red")
+    console().print(mark + Text(what))
+    if not holds:
+        for line in otherwise[:10]:
+            console().print(f"    {line}", markup=False)
+    return holds
+
+
+def _heading(text: str) -> None:
+    console().print()
+    console().rule(f"[bold]{text}[/bold]", align="left", style="dim")
+
+
+def _say(text: str, *, style: str = "") -> None:
+    console().print(text, markup=False, style=style or None)
+
+
+def _happened(text: str) -> None:
+    console().print(f"  · {text}", markup=False, style="cyan")
+
+
+def _shown(path: Path) -> str:
+    """A path as one would type it here."""
+    try:
+        return str(path.relative_to(Path.cwd()))
+    except ValueError:
+        return str(path)
+
+
+def _command() -> str:
+    """How this command is called here."""
+    if shutil.which("reinstate"):
+        return "reinstate"
+    return quote(_shown(Path(sys.argv[0]).absolute()))
