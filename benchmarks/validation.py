@@ -18,11 +18,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+import icalendar
 import vobject
 
 from orchestrator.items import Copy, File, Folder, Framing, UserId
 from orchestrator.ports import Category, Rules
-from workers.categories import contacts
+from workers.categories import calendar, contacts
 
 LOSS = datetime(2009, 10, 1, tzinfo=UTC)
 
@@ -88,6 +89,66 @@ def vobject_cards(data: bytes) -> int:
     return seen
 
 
+# Calendar --------------------------------------------------------------------------------------
+
+HEAD = b"BEGIN:VCALENDAR\r\nVERSION:2.0\r\nPRODID:-//Example//Phone 1.0//EN\r\n"
+TAIL = b"END:VCALENDAR\r\n"
+ZONE = (
+    b"BEGIN:VTIMEZONE\r\nTZID:Europe/Berlin\r\nBEGIN:STANDARD\r\nDTSTART:19961027T030000\r\n"
+    b"RRULE:FREQ=YEARLY;BYDAY=-1SU;BYMONTH=10\r\nTZOFFSETFROM:+0200\r\nTZOFFSETTO:+0100\r\n"
+    b"END:STANDARD\r\nBEGIN:DAYLIGHT\r\nDTSTART:19810329T020000\r\n"
+    b"RRULE:FREQ=YEARLY;BYDAY=-1SU;BYMONTH=3\r\nTZOFFSETFROM:+0100\r\nTZOFFSETTO:+0200\r\n"
+    b"END:DAYLIGHT\r\nEND:VTIMEZONE\r\n"
+)
+
+
+def events(chance: random.Random, count: int) -> list[bytes]:
+    """Events with an alarm as calendars write them, each with its time zone, about 1,200 bytes."""
+    return [HEAD + ZONE + _event(chance, number) + TAIL for number in range(count)]
+
+
+def _event(chance: random.Random, number: int) -> bytes:
+    day = f"2009{chance.randrange(1, 13):02}{chance.randrange(1, 29):02}"
+    lines = [
+        "BEGIN:VEVENT",
+        f"UID:{chance.getrandbits(128):032x}",
+        "DTSTAMP:20090101T000000Z",
+        "CREATED:20090101T000000Z",
+        f"LAST-MODIFIED:20090{chance.randrange(1, 10)}02T{number % 24:02}0000Z",
+        f"SEQUENCE:{number % 5}",
+        f"DTSTART;TZID=Europe/Berlin:{day}T100000",
+        f"DTEND;TZID=Europe/Berlin:{day}T110000",
+        f"SUMMARY:{chance.choice(FIRST)}\\, weekly {number}",
+        f"LOCATION:Room {number % 7}",
+        "DESCRIPTION:Met at the conference\\; likes chess\\, and tea.\\nCall back next week",
+        "  about the proposal.",
+        "STATUS:CONFIRMED",
+        "TRANSP:OPAQUE",
+        *([f"RRULE:FREQ=WEEKLY;BYDAY=MO;COUNT={number % 50 + 1}"] if number % 2 else []),
+        f"ATTENDEE;CN=Somebody;PARTSTAT=ACCEPTED:mailto:person.{number}@example.org",
+        *("BEGIN:VALARM", "ACTION:DISPLAY", "DESCRIPTION:Reminder", "TRIGGER:-PT15M"),
+        *("END:VALARM", "END:VEVENT", ""),
+    ]
+    return "\r\n".join(lines).encode()
+
+
+def one_calendar(objects: Sequence[bytes]) -> bytes:
+    start, end = len(HEAD + ZONE), -len(TAIL)
+    return HEAD + ZONE + b"".join(each[start:end] for each in objects) + TAIL
+
+
+def icalendar_events(data: bytes) -> int:
+    """Read and write again: an item has to be written too."""
+    found = icalendar.Calendar.from_ical(data).walk("VEVENT")
+    return sum(bool(event.to_ical()) for event in found)
+
+
+def vobject_events(data: bytes) -> int:
+    calendar = vobject.readOne(data.decode())
+    calendar.validate()
+    return len(calendar.vevent_list)
+
+
 COMPARISONS: list[Comparison] = [
     Comparison(
         name="contacts, vobject",
@@ -95,6 +156,20 @@ COMPARISONS: list[Comparison] = [
         join=b"".join,
         ours=contacts.KIND,
         theirs=vobject_cards,
+    ),
+    Comparison(
+        name="calendar, icalendar",
+        records=events,
+        join=one_calendar,
+        ours=calendar.KIND,
+        theirs=icalendar_events,
+    ),
+    Comparison(
+        name="calendar, vobject",
+        records=events,
+        join=one_calendar,
+        ours=calendar.KIND,
+        theirs=vobject_events,
     ),
 ]
 

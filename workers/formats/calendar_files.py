@@ -9,6 +9,7 @@ from orchestrator.reasons import Reason
 from workers.formats.calendar_material import Material, check_text, icalendar_material
 from workers.formats.calendar_objects import Shape, found_in
 from workers.formats.calendar_rows import Convert, rows_material
+from workers.formats.calendar_values import Bounds
 from workers.formats.jcal import is_jcal, jcal_material
 from workers.formats.tiling import blank, readable, whole_damaged
 
@@ -23,6 +24,7 @@ def read_files(
     convert: Convert,
 ) -> Iterator[Found]:
     """Every byte of every file, files that lie beside another included."""
+    bounds = Bounds.of(rules)
     for file in folder.files:
         for one in (file, *file.beside):
             data = readable(one)
@@ -37,7 +39,7 @@ def read_files(
             if material is None:
                 yield whole_damaged(one.name, data, *_why_unknown(data))
             else:
-                yield from found_in(folder.owner, material, shape, rules)
+                yield from found_in(folder.owner, material, shape, rules, bounds)
 
 
 def _why_unknown(data: bytes) -> tuple[Reason, str]:

@@ -63,7 +63,9 @@ class Shape(Struct, frozen=True, kw_only=True):
     """Components of other categories are framing here; else they are quarantined."""
 
 
-def found_in(owner: UserId, material: Material, shape: Shape, rules: Rules) -> Iterator[Found]:
+def found_in(
+    owner: UserId, material: Material, shape: Shape, rules: Rules, bounds: Bounds | None = None
+) -> Iterator[Found]:
     """Every byte of a file as copies, damage and framing, exactly once."""
     name, data = material.name, material.data
     for offset, length in material.framing:
@@ -90,7 +92,7 @@ def found_in(owner: UserId, material: Material, shape: Shape, rules: Rules) -> I
                 Reason.UNSUPPORTED,
                 f"a {kind}, which is not of the category {shape.category}",
             )
-    reader = _Reader(owner, material, shape, rules, zones)
+    reader = _Reader(owner, material, shape, rules, zones, bounds or Bounds.of(rules))
     for group in groups.values():
         yield from reader.group(group)
 
@@ -149,14 +151,20 @@ class _Reader:
     """Makes the objects of one file."""
 
     def __init__(
-        self, owner: UserId, material: Material, shape: Shape, rules: Rules, zones: FileZones
+        self,
+        owner: UserId,
+        material: Material,
+        shape: Shape,
+        rules: Rules,
+        zones: FileZones,
+        bounds: Bounds,
     ) -> None:
         self.owner = owner
         self.material = material
         self.shape = shape
         self.rules = rules
         self.zones = zones
-        self.bounds = Bounds.of(rules)
+        self.bounds = bounds
         self.places: dict[int, _Place] = {}
 
     def group(self, parts: Sequence[Part]) -> Iterator[Found]:

@@ -122,6 +122,8 @@ class Property(Struct, frozen=True, gc=False):
     """It says VALUE=DATE."""
     upper: bool
     """Its value is a word that may be written in any case."""
+    repeats: bool
+    """Few values are all that it ever has, and they mean the same everywhere."""
     stray_zone: bool
     """It has a TZID and holds no time."""
     verbatim: bool
@@ -183,6 +185,8 @@ def _study(line: Line) -> Property:
         tidy=tidy,
         dated=declared == "DATE",
         upper=name in _WORD_VALUES,
+        repeats=not zone
+        and (name in _WORD_VALUES or holds in (Holds.TRIGGER, Holds.LENGTH, Holds.NUMBER)),
         stray_zone=bool(zone) and holds not in (Holds.MOMENT, Holds.MOMENTS),
         verbatim=tidy
         and not zone

@@ -120,15 +120,6 @@ class _Look:
         if lines[0] != b"BEGIN:" + edge or lines[-2:] != [b"END:" + edge, b""]:
             return False
         for line in lines[1:-2]:
-            repeated = _lines.get(line)
-            if repeated is not None:
-                known, value, entry = repeated
-                found.append(entry)
-                if known.single and found is self.entries:
-                    if known.name in seen:
-                        return False
-                    seen[known.name] = value
-                continue
             head, colon, value = line.partition(b":")
             if not colon:
                 return False
@@ -151,14 +142,19 @@ class _Look:
                 entry = known.canonical and known.canonical + value
             elif not known.tidy or known.stray_zone:
                 return False
+            elif known.repeats:
+                entry = _lines.get(line)
+                if entry is None:
+                    entry = _LOOKS[known.holds](self, known, value)
+                    if entry is None:
+                        return False
+                    _keep(_lines, line, entry)
             else:
                 entry = _LOOKS[known.holds](self, known, value)
                 if entry is None:
                     return False
             if entry:
                 found.append(entry)
-                if known.upper or known.holds in _REPEATED:
-                    _keep(_lines, line, (known, value, entry))
             if known.single and found is self.entries:
                 if known.name in seen:
                     return False
@@ -353,8 +349,7 @@ _Value = TypeVar("_Value")
 _MOST_KEPT: Final = 4_096
 _LONGEST_KEPT: Final = 128
 _rules: dict[bytes, tuple[Rule, bytes]] = {}
-_lines: dict[bytes, tuple[Property, bytes, bytes]] = {}
-_REPEATED: Final = frozenset({Holds.TRIGGER, Holds.LENGTH, Holds.NUMBER})
+_lines: dict[bytes, bytes] = {}
 
 
 def _keep(kept: dict[bytes, _Value], key: bytes, value: _Value) -> None:

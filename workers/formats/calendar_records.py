@@ -36,6 +36,10 @@ _EDGE: Final = re.compile(
 _FIRST_EDGE: Final = re.compile(
     rb"(?:\xef\xbb\xbf)?+(BEGIN|END)[ \t]*+:([^\r\n]*+" + _FOLDS + rb")", re.IGNORECASE
 )
+# BEGIN and END as programs do not write them: then every line is looked at.
+_LOOSE_EDGE: Final = re.compile(
+    rb"[\r\n](?:\xef\xbb\xbf)?+(?!BEGIN:[A-Z]|END:[A-Z])(?i:BEGIN|END)[ \t]*+:"
+)
 _AFTER: Final = re.compile(_BREAK + rb"?+")
 _FOLD: Final = re.compile(_BREAK + rb"[ \t]")
 _UID: Final = re.compile(
@@ -132,24 +136,47 @@ def node(data: bytes) -> Node | None:
 def uid_of(data: bytes, record: Record) -> bytes:
     """The value of its first own UID line, unfolded; empty where it has none. A quick look."""
     first, last = record.inside
-    match = _UID.search(data, record.offset, first if last else record.end)
+    stop = first if last else record.end
+    at = data.find(b"\nUID:", record.offset, stop)
+    if at >= 0:
+        end = data.find(b"\n", at + 5, stop)
+        if (
+            end >= 0
+            and data[end + 1 : end + 2] not in (b" ", b"\t")
+            and b"\r" not in data[at : end - 1]
+        ):
+            return data[at + 5 : end].strip()
+    match = _UID.search(data, record.offset, stop)
     if match is None and last:
         match = _UID.search(data, last, record.end)
     return _FOLD.sub(b"", match[1]).strip() if match is not None else b""
 
 
-def reading(data: bytes) -> Reading:
-    """Every byte of a file of one or more calendars. Never raises; takes linear time."""
+def reading(data: bytes, *, thorough: bool = False) -> Reading:
+    """Every byte of a file of one or more calendars. Never raises; takes linear time.
+
+    `thorough`: look at every line where that is not needed either. Finds the same.
+    """
     reader = _Reader(data)
     first = _FIRST_EDGE.match(data)
     if first is not None:
         reader.edge(first, first.start(1))
-    for match in _EDGE.finditer(data):
-        reader.edge(match, match.start(1))
+    plain = not thorough and _LOOSE_EDGE.search(data) is None
+    match = _EDGE.search(data)
+    while match is not None:
+        onward = reader.leap(match) if plain else 0
+        if not onward:
+            reader.edge(match, match.start(1))
+            onward = match.end()
+        match = _EDGE.search(data, onward)
     reader.finish()
     return reader.found
 
 
+_INNER_EDGES: Final = re.compile(rb"\n(BEGIN|END):([^\n]*)(?=\n)")
+_INNER_TITLES: Final = frozenset(
+    title + end for title in (b"VALARM", b"STANDARD", b"DAYLIGHT") for end in (b"", b"\r")
+)
 _names: Final = {name.encode(): name for name in (*TOP_LEVEL, ENVELOPE, "VALARM")}
 
 
@@ -178,6 +205,48 @@ class _Reader:
             self.begin(name, start, after)
         else:
             self.end(name, start, after)
+
+    def leap(self, match: re.Match[bytes]) -> int:
+        """Pass over a whole component with alarms or observances; where to go on, 0: it is not.
+
+        What `edge` would find line by line, for the shape that nearly all components have.
+        """
+        name = _names.get(match[2])
+        if self.open is not None or name not in TOP_LEVEL or match[1] != b"BEGIN":
+            return 0
+        data, begun = self.data, match.end()
+        end = data.find(b"\nEND:" + match[2], begun)
+        after = data.find(b"\n", end + 1) + 1
+        edge = data[end + 5 : after]
+        if end < 0 or edge.rstrip(b"\r\n") != match[2] or data[after : after + 1] in (b" ", b"\t"):
+            return 0
+        body = data[begun : end + 1]
+        if b"\r" in body and body.count(b"\r") != body.count(b"\r\n"):
+            return 0
+        inside = (0, 0)
+        if b"\nBEGIN:" in body or b"\nEND:" in body:
+            inner = _INNER_EDGES.findall(body)
+            if [edge for edge, _ in inner] != [b"BEGIN", b"END"] * (len(inner) // 2):
+                return 0
+            titles = [title for _, title in inner]
+            if titles[::2] != titles[1::2] or not _INNER_TITLES.issuperset(titles):
+                return 0
+            last = data.find(b"\n", begun + body.rfind(b"\nEND:") + 1) + 1
+            inside = (begun + body.find(b"\nBEGIN:") + 1, last)
+        start = match.start(1)
+        self.between(start)
+        self.found.records.append(
+            Record(
+                kind=name,
+                offset=start,
+                length=after - start,
+                envelope=len(self.found.envelopes) - 1,
+                inside=inside,
+            )
+        )
+        self.found.recognised = True
+        self.done = after
+        return after - 1
 
     def begin(self, name: str, start: int, after: int) -> None:
         """A BEGIN line."""

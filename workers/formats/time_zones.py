@@ -11,9 +11,12 @@ the same everywhere.
 import re
 from datetime import UTC, datetime, timedelta
 from functools import cache
-from zoneinfo import ZoneInfo
+from typing import TYPE_CHECKING
 
 from workers.formats.windows_zones import WINDOWS_ZONES
+
+if TYPE_CHECKING:
+    from zoneinfo import ZoneInfo
 
 _LONGEST = 255
 _FIXED = re.compile(r"\(?(?:GMT|UTC) ?([+-])(\d{1,2})(?::?00)?\)?", re.ASCII)
@@ -82,9 +85,10 @@ def _look_up(tzid: str) -> str | None:
 
 
 @cache
-def zone(name: str) -> ZoneInfo:
+def zone(name: str) -> "ZoneInfo":
     """The zone of an IANA name as `zone_name` gives it."""
     from importlib.resources import files  # noqa: PLC0415 - reads the disk, only when a zone is asked for
+    from zoneinfo import ZoneInfo  # noqa: PLC0415 - the same
 
     with files("tzdata").joinpath("zoneinfo", *name.split("/")).open("rb") as file:
         return ZoneInfo.from_file(file, key=name)

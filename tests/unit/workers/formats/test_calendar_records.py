@@ -19,6 +19,7 @@ def kinds(data):
 
 def check_tiling(data):
     found = reading(data)
+    assert found == reading(data, thorough=True)
     pieces = [(each.offset, each.length) for each in (*found.records, *found.strays)]
     end = 0
     for offset, length in sorted([*pieces, *found.framing]):
@@ -126,6 +127,31 @@ LINES = st.sampled_from(
 def test_any_order_of_lines_is_accounted_for_to_the_byte(lines, line_break):
     check_tiling(line_break.join(lines))
     check_tiling(b"".join(line + line_break for line in lines))
+
+
+WHOLE = st.sampled_from(
+    [
+        EVENT % b"a",
+        EVENT % b"a\r\nDESCRIPTION:x\r\n BEGIN:VEVENT",
+        EVENT % b"a\r\nBEGIN:VALARM\r\nUID:b\r\nEND:VALARM",
+        EVENT % b"a\r\nBEGIN:VALARM\r\nEND:VALARM\r\nBEGIN:VALARM\r\nEND:VALARM\r\nX:y",
+        EVENT % b"a\r\nEND:VALARM\r\nBEGIN:VALARM",
+        EVENT % b"a\rBEGIN:VEVENT\rEND:VEVENT",
+        EVENT % b"a\r\nBEGIN:X-B\r\nEND:X-B",
+        (EVENT % b"a").replace(b"END:VEV", b"END:VE\r\n V"),
+        (EVENT % b"a").replace(b"END:VEVENT", b"END:VEVENTS"),
+        (EVENT % b"a").replace(b"BEGIN", b"Begin"),
+        (EVENT % b"a").replace(b"\r\n", b"\n"),
+        (EVENT % b"a")[:-2],
+        *(HEAD, TAIL, b"BEGIN:VEVENT\r\n", b"END:VEVENT\r\n", b"junk\r\n", b" \r\n", b"X\n"),
+    ]
+)
+
+
+@settings(deadline=None, max_examples=400)
+@given(st.lists(WHOLE, max_size=8))
+def test_passing_over_whole_components_finds_what_every_line_says(pieces):
+    check_tiling(b"".join(pieces))
 
 
 @settings(deadline=None, max_examples=200)
