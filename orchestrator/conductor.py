@@ -25,6 +25,7 @@ from orchestrator.lifecycle import BatchState, CellState, RunState
 from orchestrator.logs import configure_logs, get_logger
 from orchestrator.plan import Plan, Scope
 from orchestrator.plan_document import plan_from_document
+from orchestrator.sealing import load_sealer
 from orchestrator.settings import Settings
 
 log = get_logger("conductor")
@@ -224,7 +225,7 @@ def main() -> None:
     settings = Settings.read(os.environ)
     configure_logs(settings)
     ledger = Ledger(settings.ledger_url)
-    ledger.prepare()
+    ledger.prepare(key_check=load_sealer(settings).check)
     name = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(2)}"
     stopped = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):

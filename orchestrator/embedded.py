@@ -120,9 +120,9 @@ def keep_running(
     with _sole_engine(settings.home, stop, lifeline) as first:
         if not first:
             return
-        load_sealer(settings)  # the key is made or missed here, not by several workers at once
+        sealer = load_sealer(settings)  # a key is made here, not by many workers at once
         ledger = Ledger(settings.ledger_url)
-        ledger.prepare()
+        ledger.prepare(key_check=sealer.check)
         watch = Watch(ledger, lease_seconds=settings.lease_seconds)
         broker = choose(settings)
         supervisor = Supervisor(programs(settings, broker), log_folder=settings.log_folder)

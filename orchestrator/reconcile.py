@@ -98,7 +98,8 @@ def decide(
     """What to do about one item.
 
     `merit`: the recovered copy's. `equal_elsewhere`: the target holds equal content under another
-    ident. `can_replace`: it replaces exactly the version that was looked at; where it does not, the live item stays.
+    ident. `can_replace`: it replaces exactly the version that was looked at; where it does not,
+    the live item stays.
     """
     decision = _by_table(
         item,

@@ -38,7 +38,7 @@ def session() -> Generator[Session]:
     settings.ensure_home()
     sealer = load_sealer(settings)
     ledger = Ledger(settings.ledger_url)
-    ledger.prepare()
+    ledger.prepare(key_check=sealer.check)
     try:
         yield Session(
             settings=settings,

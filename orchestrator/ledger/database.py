@@ -17,6 +17,7 @@ from sqlalchemy import (
     make_url,
     select,
     text,
+    update,
 )
 from sqlalchemy.dialects.postgresql import insert as postgresql_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
@@ -88,15 +89,26 @@ class Ledger:
         with self.read() as connection:
             return self.clock(connection)
 
-    def prepare(self) -> None:
-        """Make the tables where there are none; refuse those of another version."""
+    def prepare(self, *, key_check: bytes | None = None) -> None:
+        """Make the tables where there are none; refuse those of another version or key.
+
+        `key_check` is the `Sealer`'s: with another key nothing that is sealed could be read, and
+        nobody on the decline list would be found.
+        """
         with self.begin() as connection:
             if connection.dialect.name == "postgresql":
                 connection.execute(text("SELECT pg_advisory_xact_lock(7205759403792793)"))
             if not inspect(connection).has_table("schema_version"):
                 schema.metadata.create_all(connection)
                 connection.execute(insert(schema.schema_version).values(version=schema.VERSION))
-            version = connection.execute(select(schema.schema_version.c.version)).scalar_one()
+            version, known = connection.execute(select(schema.schema_version)).one()
+            if known is None and key_check is not None:
+                connection.execute(update(schema.schema_version).values(key_check=key_check))
+        if key_check is not None and known not in {None, key_check}:
+            raise Refused(
+                "the key is not the one that this ledger was made with",
+                hint="restore <home>/key or REINSTATE_KEY from where it is kept safe",
+            )
         if version != schema.VERSION:
             raise Refused(
                 f"the ledger has schema {version}, this release needs {schema.VERSION}",

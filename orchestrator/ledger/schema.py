@@ -35,7 +35,12 @@ def _sums() -> list[Column[int]]:
     return [Column(name, BigInteger, nullable=False, server_default="0") for name in FIELDS]
 
 
-schema_version = Table("schema_version", metadata, Column("version", Integer, primary_key=True))
+schema_version = Table(
+    "schema_version",
+    metadata,
+    Column("version", Integer, primary_key=True),
+    Column("key_check", LargeBinary(8)),  # tells keys apart without telling the key
+)
 
 run = Table(
     "run",

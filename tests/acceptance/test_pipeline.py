@@ -48,9 +48,10 @@ def score(value, board="tetris"):
     return json.dumps({"board": board, "value": value}).encode()
 
 
-@pytest.fixture
-def service(tmp_path):
-    service = Service(tmp_path)
+@pytest.fixture(params=["sqlite", "postgresql"])
+def service(request, tmp_path):
+    url = request.getfixturevalue("fresh_database") if request.param == "postgresql" else None
+    service = Service(tmp_path, ledger_url=url)
     target.forget("live")
     source.put("core", people(5))
     source.put("devices", {})
