@@ -173,6 +173,8 @@ def reading(data: bytes, *, thorough: bool = False) -> Reading:
     return reader.found
 
 
+# So far is looked for an END: many components without one must not cost the file's length each.
+_LONGEST_LEAP: Final = 32_768
 _INNER_EDGES: Final = re.compile(rb"\n(BEGIN|END):([^\n]*)(?=\n)")
 _INNER_TITLES: Final = frozenset(
     title + end for title in (b"VALARM", b"STANDARD", b"DAYLIGHT") for end in (b"", b"\r")
@@ -215,10 +217,12 @@ class _Reader:
         if self.open is not None or name not in TOP_LEVEL or match[1] != b"BEGIN":
             return 0
         data, begun = self.data, match.end()
-        end = data.find(b"\nEND:" + match[2], begun)
+        end = data.find(b"\nEND:" + match[2], begun - 1, begun + _LONGEST_LEAP)
+        if end < 0 or data.find(b"\nBEGIN:" + match[2], begun - 1, end) >= 0:
+            return 0
         after = data.find(b"\n", end + 1) + 1
         edge = data[end + 5 : after]
-        if end < 0 or edge.rstrip(b"\r\n") != match[2] or data[after : after + 1] in (b" ", b"\t"):
+        if edge.rstrip(b"\r\n") != match[2] or data[after : after + 1] in (b" ", b"\t"):
             return 0
         body = data[begun : end + 1]
         if b"\r" in body and body.count(b"\r") != body.count(b"\r\n"):

@@ -298,7 +298,7 @@ class LineMending:
             line = trimmed
             if line.value.endswith((b"T", b"t")):
                 self.mending.use("tidy-values", Reason.VALUE, f"{known.name} ends too early")
-                line = relined(line, line.value[:-1])
+                line = relined(line, line.value.rstrip(b"Tt"))
             found = duration(line.value.decode("latin-1"))
         if found is None or found < timedelta(0):
             raise ItemRejected(Reason.VALUE, f"{known.name} is no duration")

@@ -2,6 +2,7 @@
 
 import time
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -111,6 +112,23 @@ def test_two_hundred_thousand_properties_are_read_in_linear_time():
     assert found is not None
     assert len(found.lines) == 200_002
     assert time.perf_counter() - began < 20
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"BEGIN:VEVENT\r\n" * 100_000,
+        b"BEGIN:VEVENT\r\n" * 100_000 + b"END:VEVENT\r\n",
+        b"BEGIN:VEVENT\r\n" + b"BEGIN:VALARM\r\n" * 100_000,
+        b"END:VEVENT\r\n" * 100_000,
+        b"BEGIN:VEVENT\r\nBEGIN:VALARM\r\nEND:VEVENT\r\n" * 50_000,
+        b"BEGIN:VEVENT\r\n" + b"x" * 3_000 + b"\r\n" + b"BEGIN:VTODO\r\n" * 100_000,
+    ],
+)
+def test_hostile_nesting_takes_linear_time(data):
+    began = time.perf_counter()
+    check_tiling(data)
+    assert time.perf_counter() - began < 30
 
 
 LINES = st.sampled_from(
