@@ -29,6 +29,8 @@ class Tombstone(Struct, frozen=True, kw_only=True):
     """The target says that its user deleted the item; `at` where it says when."""
 
     at: datetime | None = None
+    ref: str = ""
+    version: str = ""
 
 
 class Hand(Struct, frozen=True, kw_only=True):
@@ -49,6 +51,13 @@ class Create(Struct, frozen=True, kw_only=True):
     beside: bool = False
 
 
+class Revive(Struct, frozen=True, kw_only=True):
+    """Write it over exactly this version of a tombstone, and over no later one."""
+
+    ref: str
+    version: str
+
+
 class Replace(Struct, frozen=True, kw_only=True):
     """Overwrite exactly this version."""
 
@@ -63,7 +72,7 @@ class Leave(Struct, frozen=True, kw_only=True):
     note: Note | None = None
 
 
-Decision = Create | Replace | Leave
+Decision = Create | Revive | Replace | Leave
 
 
 def precedence(copy: Copy, trust: int) -> tuple[bool, int, bool, float, int, int]:
@@ -126,8 +135,8 @@ def _by_table(
     as_of: datetime,
 ) -> Decision:
     match live:
-        case Tombstone(at=at):
-            return _after_deletion(item, at=at, hand=hand, as_of=as_of)
+        case Tombstone():
+            return _after_deletion(item, live, hand=hand, as_of=as_of)
         case Standing():
             return _beside_live(item, live, merit=merit, hand=hand, policy=policy, as_of=as_of)
         case None:
@@ -139,14 +148,15 @@ def _by_table(
 
 
 def _after_deletion(
-    item: Item, *, at: datetime | None, hand: Hand | None, as_of: datetime
+    item: Item, grave: Tombstone, *, hand: Hand | None, as_of: datetime
 ) -> Decision:
     """A deletion after the loss is the user's word; one before it counts against older copies."""
+    at = grave.at
     if at is None or at > as_of or (hand is not None and hand.verified):
         return Leave(outcome=Outcome.DECLINED)
     if item.revised is None or item.revised <= at:
         return Leave(outcome=Outcome.DECLINED)
-    return Create()
+    return Revive(ref=grave.ref, version=grave.version)
 
 
 def _beside_live(

@@ -71,6 +71,7 @@ class Service:
     """A whole installation in one process."""
 
     def __init__(self, folder: Path, *, ledger_url: str | None = None, batch_users: int = 100):
+        folder.mkdir(exist_ok=True)
         self.folder = folder
         self.clock = Clock()
         self.ledger = Ledger(

@@ -55,7 +55,8 @@ def look(
     for entry in target.survey(name, list(wanted)):
         if entry.deleted:
             if entry.ident is not None:
-                scene.note(entry.owner, entry.ident, Tombstone(at=entry.modified))
+                grave = Tombstone(at=entry.modified, ref=entry.ref, version=entry.version)
+                scene.note(entry.owner, entry.ident, grave)
         elif not category.bulky or entry.ref in wanted[entry.owner]:
             to_read.append(entry)
     to_read.sort(key=lambda entry: entry.ref not in wanted[entry.owner])

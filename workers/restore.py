@@ -31,6 +31,7 @@ from orchestrator.reconcile import (
     Hand,
     Leave,
     Replace,
+    Revive,
     Standing,
     Tombstone,
     decide,
@@ -189,7 +190,7 @@ class Restoration:
             match decision:
                 case Leave(outcome=outcome, note=note):
                     one.unit.note(one.winner.copy, one.winner.source, outcome, note)
-                case Create() | Replace():
+                case Create() | Revive() | Replace():
                     planned.append(self._plan(one, decision))
         if task.preview:
             for plan in planned:
@@ -228,7 +229,7 @@ class Restoration:
                     pass
         return decision
 
-    def _plan(self, one: Open, decision: Create | Replace) -> Planned:
+    def _plan(self, one: Open, decision: Create | Revive | Replace) -> Planned:
         item = one.winner.copy.item
         match decision:
             case Create(beside=True):
@@ -237,6 +238,9 @@ class Restoration:
             case Create():
                 note = None
                 write = Write(owner=one.unit.owner, item=item, ref=self._ref(item))
+            case Revive(ref=ref, version=version):
+                note = None
+                write = Write(owner=one.unit.owner, item=item, ref=ref, expected=version)
             case Replace(ref=ref, version=version):
                 note = Note.REPLACED
                 write = Write(owner=one.unit.owner, item=item, ref=ref, expected=version)
@@ -282,7 +286,7 @@ class Restoration:
 
     def _with_pre_images(self, planned: list[Planned]) -> tuple[list[Planned], "_Befores"]:
         """Fetch what is about to be replaced; what changed meanwhile is looked at again."""
-        replaced = [plan for plan in planned if plan.write.expected is not None]
+        replaced = [plan for plan in planned if plan.note is Note.REPLACED]
         befores = _Befores()
         if not replaced:
             return planned, befores
@@ -290,7 +294,7 @@ class Restoration:
             self._task.phase.restore,
             [Place(owner=plan.write.owner, ref=plan.write.ref) for plan in replaced],
         )
-        kept: list[Planned] = [plan for plan in planned if plan.write.expected is None]
+        kept = [plan for plan in planned if plan.note is not Note.REPLACED]
         for plan, live in zip(replaced, found, strict=True):
             if live is None or live.entry.version != plan.write.expected:
                 befores.vanished.append(plan.open)

@@ -225,6 +225,20 @@ def test_what_a_user_deleted_after_we_restored_it_stays_deleted(service):
     assert books(service, again).declined == 1
 
 
+@pytest.mark.parametrize(("deleted", "back"), [(-400, True), (-1, False), (1, False)])
+def test_a_deletion_counts_against_older_copies_only_and_after_the_loss_against_all(
+    service, deleted, back
+):
+    source.put("core", {"ann": {"notes": {"a": note("x", "text", "2009-06-01T00:00:00Z")}}})
+    service.run(plan())
+    store().delete("notes", "ann", place("x"), at=AS_OF + timedelta(days=deleted))
+    elsewhere = Service(service.folder / "other", ledger_url=None)  # knows of no earlier run
+    run = elsewhere.run(plan())
+    settle(elsewhere, run)
+    assert bool(live()) == back
+    assert books(elsewhere, run).restored == back
+
+
 @pytest.mark.guarantee(5)
 @pytest.mark.parametrize("policy", ["newest", "keep-live", "keep-both"])
 def test_what_a_user_changed_after_the_loss_is_never_overwritten(service, policy):

@@ -13,6 +13,7 @@ from orchestrator.reconcile import (
     Hand,
     Leave,
     Replace,
+    Revive,
     Standing,
     Tombstone,
     decide,
@@ -54,6 +55,7 @@ def hand(digest=OURS, *, verified=True, this_run=True, outcome=Outcome.RESTORED,
 
 
 LEFT, REPLACED = Leave(outcome=Outcome.SUPERSEDED), Replace(ref="r", version="v1")
+GRAVE = Tombstone(at=EARLIER, ref="r", version="v")
 TABLE = [
     # what the target holds, and the decision under newest, keep-live, keep-both, replace
     ("nothing", None, (Create(), Create(), Create(), Create())),
@@ -64,7 +66,7 @@ TABLE = [
     ("newer", live(modified=AS_OF), (LEFT, LEFT, Create(beside=True), REPLACED)),
     ("deleted after as_of", Tombstone(at=AFTER), (Leave(outcome=Outcome.DECLINED),) * 4),
     ("deleted, undated", Tombstone(at=None), (Leave(outcome=Outcome.DECLINED),) * 4),
-    ("deleted before, copy newer", Tombstone(at=EARLIER), (Create(),) * 4),
+    ("deleted before, copy newer", GRAVE, (Revive(ref="r", version="v"),) * 4),
     (
         "deleted before, copy older",
         Tombstone(at=AS_OF - timedelta(hours=1)),
