@@ -26,11 +26,17 @@ _MARKS = {
 
 
 def follow(
-    look: Callable[[], Status], *, until: Callable[[Status], bool] = lambda _: False
+    look: Callable[[], Status],
+    *,
+    until: Callable[[Status], bool] = lambda _: False,
+    detachable: bool = True,
 ) -> Status:
-    """Show a run until it ends, is held, or `until` says so; the last look."""
+    """Show a run until it ends, is held, or `until` says so; the last look.
+
+    `detachable`: the run goes on without whoever follows it.
+    """
     looks = _looks(look, until)
-    return _draw(looks) if console().is_terminal else _log(looks)
+    return _draw(looks, detachable=detachable) if console().is_terminal else _log(looks)
 
 
 def _looks(look: Callable[[], Status], until: Callable[[Status], bool]) -> Iterator[Status]:
@@ -52,13 +58,14 @@ def is_stuck(status: Status) -> bool:
     return CellState.HELD in states and CellState.OPEN not in states
 
 
-def _draw(looks: Iterator[Status]) -> Status:
+def _draw(looks: Iterator[Status], *, detachable: bool) -> Status:
     from rich.live import Live
 
     status = next(looks)
-    with Live(picture(status, watching=True), console=console(), refresh_per_second=8) as live:
+    first = picture(status, watching=detachable)
+    with Live(first, console=console(), refresh_per_second=8) as live:
         for status in looks:
-            live.update(picture(status, watching=True))
+            live.update(picture(status, watching=detachable))
     return status
 
 
@@ -121,7 +128,7 @@ def picture(status: Status, *, watching: bool = False) -> "RenderableType":
             _bar(phase),
             _number(books.restored + books.merged),
             _number(phase.failed, "red"),
-            _number(books.quarantined + books.nameless, "yellow"),
+            _number(books.quarantined, "yellow"),
             _number(books.lost, "yellow"),
         )
     parts: list[RenderableType] = [_headline(status), table]

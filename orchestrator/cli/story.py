@@ -8,7 +8,7 @@ import os
 import shutil
 import sys
 import time
-from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,6 +34,7 @@ APPROVERS = ("jo", "kim", "ada", "lin", "sam", "rob", "eve", "max", "ida")
 """As many as a plan can ask for; the first one promotes gates, too."""
 PATIENCE = 30.0
 """Seconds after which a conductor that does nothing is taken for stuck."""
+WIDTH = 78
 HOME = "home"
 REPORT = "report.html"
 _KEPT = frozenset({"REINSTATE_WORKERS", "REINSTATE_LOG"})
@@ -106,8 +107,8 @@ def _loss(folder: Path, *, users: int, seed: int) -> "GroundTruth":
         f"  devices  caches of phones, {_count(copies, 'devices')} copies, some newer, some "
         "somebody else's"
     )
-    worst = ", ".join(f"{number} {damage}" for damage, number in damages.items())
-    _say(f"{sum(damages.values()):,} copies are damaged: {worst}.")
+    kinds = ", ".join(f"{number} {kind}" for kind, number in damages.items())
+    _say(f"{sum(damages.values()):,} copies are damaged: {kinds}.")
     _say(
         f"Of {gone:,} items no source holds a whole copy. {len(truth.erased)} users have asked to "
         f"be erased, and the ids {truth.ambiguous[0]} and {truth.ambiguous[1]} could be one "
@@ -150,9 +151,9 @@ class _Story:
             self._answers(asked, run_id)
             _heading("Is it true?")
             proofs = list(self._recount(asked, status))
-            _say("The same plan again:", style="dim")
+            _say("Now the same plan once more:")
             before = state_of_targets(self.folder)
-            again = self._carry_out(asked, engine, self._submit(asked))
+            again = self._carry_out(asked, engine, self._submit(asked), aloud=False)
             proofs.append(_proof_of_repetition(again, before, state_of_targets(self.folder)))
         self._what_next(run_id)
         return Exit.DONE if all(proofs) else Exit.UNEXPECTED
@@ -165,36 +166,24 @@ class _Story:
         plan, text = read_checked(path)
         return hand_in(asked, plan, text, path, AUTHOR)
 
-    def _carry_out(self, asked: "Session", engine: "Engine", run_id: str) -> Status:
+    def _carry_out(
+        self, asked: "Session", engine: "Engine", run_id: str, *, aloud: bool = True
+    ) -> Status:
         """Follow the run; people approve it and promote its gates when it waits for them."""
-        refused = False
+        tell = _happened if aloud else _nothing
 
         def look() -> Status:
-            nonlocal refused
             engine.revive()
             status = asked.progress.status(run_id)
             if status.run.state is RunState.AWAITING_APPROVAL:
-                if not refused:
-                    refused = True
-                    _try_own_approval(asked, run_id)
-                missing = status.approvals_needed - len(status.approvals)
-                for who in APPROVERS[len(status.approvals) :][:missing]:
-                    asked.runs.approve(run_id, who=who, reason="looked at plan and warnings")
-                    _happened(f"{who} approves what was inspected")
-                return asked.progress.status(run_id)
+                _approve(asked, status, tell)
+                return _once_moved(asked, engine, run_id)
             if is_stuck(status) and _may_promote(status):
-                gates = [at for at in status.cells if at.state is CellState.HELD]
-                for gate in gates:
-                    _happened(
-                        f"{APPROVERS[0]} looks at wave {gate.wave}: {gate.settled} of "
-                        f"{gate.units} users have their {gate.category}, {gate.failed} failed; "
-                        "lets the next ones in"
-                    )
-                asked.runs.promote(run_id, who=APPROVERS[0], reason="the answers look right")
+                _promote(asked, status, tell)
                 return _once_moved(asked, engine, run_id)
             return status
 
-        status = follow(look)
+        status = follow(look, detachable=False)
         if not console().is_terminal:
             console().print(picture(status))
         return status
@@ -213,7 +202,7 @@ class _Story:
             console().print()
         report = self.folder / REPORT
         report.write_text(as_html(report_of(asked.progress, run_id)), encoding="utf-8")
-        _say(f"The report for everybody else: {_shown(report)}")
+        _say(f"The report of the run, without names: {_shown(report)}")
 
     def _worth_reading(self) -> Mapping[str, str]:
         """A few users, each with why."""
@@ -229,7 +218,7 @@ class _Story:
         others = [pair for pair in ordinary if pair[0] != complete]
         losses = max(others, key=lambda pair: (pair[1].lost, pair[1].damaged))[0]
         others = [pair for pair in others if pair[0] != losses]
-        repaired = max(others, key=lambda pair: (pair[1].mended, -pair[1].lost))[0]
+        repaired = max(others, key=lambda pair: pair[1].mended - 3 * pair[1].lost)[0]
         return {
             complete: "everything came back",
             losses: "some is gone, and it can be said what and why",
@@ -308,20 +297,40 @@ class _Tally:
         self.mended += fate == "restored" and all(copy.damage and copy.mends for copy in copies)
 
 
-def _try_own_approval(asked: "Session", run_id: str) -> None:
+def _approve(asked: "Session", status: Status, tell: Callable[[str], None]) -> None:
+    """As many people as it needs approve the run; its author tries, too."""
+    run_id = status.run.id
     try:
         asked.runs.approve(run_id, who=AUTHOR, reason="it is mine")
     except Refused as refused:
-        _happened(f"{AUTHOR}, its author, may not approve it: {refused.message}")
+        tell(f"{AUTHOR}, its author, may not approve it: {refused.message}")
+    for who in APPROVERS[: status.approvals_needed]:
+        asked.runs.approve(run_id, who=who, reason="looked at plan and warnings")
+        tell(f"{who} approves what was inspected")
+
+
+def _promote(asked: "Session", status: Status, tell: Callable[[str], None]) -> None:
+    """Somebody lets the gates pass that wait for nothing else."""
+    who = APPROVERS[0]
+    for gate in status.cells:
+        if gate.state is CellState.HELD:
+            tell(
+                f"wave {gate.wave}: {gate.settled} of {gate.units} users have their "
+                f"{gate.category}, {gate.failed} failed; {who} lets it go on"
+            )
+    asked.runs.promote(status.run.id, who=who, reason="the answers look right")
 
 
 def _once_moved(asked: "Session", engine: "Engine", run_id: str) -> Status:
-    """The run after its conductor has seen that a gate was promoted."""
+    """The run after its conductor has seen what people decided."""
     deadline = time.monotonic() + PATIENCE
-    while is_stuck(status := asked.progress.status(run_id)) and time.monotonic() < deadline:
+    while time.monotonic() < deadline:
+        status = asked.progress.status(run_id)
+        if status.run.state is not RunState.AWAITING_APPROVAL and not is_stuck(status):
+            return status
         engine.revive()
         time.sleep(0.05)
-    return status
+    return asked.progress.status(run_id)
 
 
 def _may_promote(status: Status) -> bool:
@@ -358,7 +367,8 @@ def _proof(holds: bool, what: str, otherwise: Sequence[str]) -> bool:  # noqa: F
 
 def _heading(text: str) -> None:
     console().print()
-    console().rule(f"[bold]{text}[/bold]", align="left", style="dim")
+    line = "─" * max(WIDTH - len(text) - 1, 3)
+    console().print(f"[bold]{text}[/bold] [dim]{line}[/dim]")
 
 
 def _say(text: str, *, style: str = "") -> None:
@@ -367,6 +377,10 @@ def _say(text: str, *, style: str = "") -> None:
 
 def _happened(text: str) -> None:
     console().print(f"  · {text}", markup=False, style="cyan")
+
+
+def _nothing(_: str) -> None:
+    """Say nothing."""
 
 
 def _shown(path: Path) -> str:

@@ -228,10 +228,12 @@ def books_table(found: "Status") -> "RenderableType":
         "copies", "items", "restored", "merged", "present", "superseded", "declined",
         "quarantined", "pending", "lost",
     )  # fmt: skip
+    if not found.books.merged:  # room for the others on a terminal of 100 columns
+        columns = tuple(column for column in columns if column != "merged")
     table = Table(box=None, pad_edge=False, header_style="dim")
-    table.add_column("BOOKS")
+    table.add_column("BOOKS", no_wrap=True)
     for column in columns:
-        table.add_column(column.upper(), justify="right")
+        table.add_column(column.upper(), justify="right", no_wrap=True)
     rows = [(phase.category, phase.books) for phase in found.phases]
     for name, books in [*rows, ("all", found.books)]:
         style = "bold" if name == "all" else ""
@@ -276,24 +278,36 @@ def user_picture(found: "UserAnswer") -> "RenderableType":
             )
             if (number := getattr(books, word))
         ]
+        if books.repaired:
+            parts[0] += f" ({books.repaired:,} repaired)"
         said = ", ".join(parts) or "nothing found"
         expected = "" if unit.expected is None else f" of {unit.expected:,} expected"
         lines.append(
             Text(f"{unit.category}: {unit.state}; {books.items:,} found{expected}; {said}")
         )
         if unit.cause:
-            lines.append(Text(f"  because {unit.cause}", style="red"))
+            lines.append(_below(f"because {unit.cause}", "red"))
         lines.extend(
-            Text(
-                f"  {kept['copies']} damaged copies in {kept['source']} ({kept['reason']}): "
+            _below(
+                f"{_damaged(kept['copies'])} in {kept['source']} ({kept['reason']}): "
                 f"{kept['for_user']}",
-                style="yellow",
+                "yellow",
             )
             for kept in unit.quarantined
         )
-        if books.repaired:
-            lines.append(Text(f"  {books.repaired:,} of them were repaired"))
     return Group(*lines)
+
+
+def _below(text: str, colour: str) -> "RenderableType":
+    """A line that belongs to the one above it, and looks so when it is wrapped."""
+    from rich.padding import Padding
+    from rich.text import Text
+
+    return Padding(Text(text, style=colour), (0, 0, 0, 2), expand=False)
+
+
+def _damaged(copies: int) -> str:
+    return "1 damaged copy" if copies == 1 else f"{copies:,} damaged copies"
 
 
 def _flat(row: dict[str, Any]) -> dict[str, Any]:

@@ -243,6 +243,13 @@ def changed(old: Belonging, canary: str, rng: Random, *, at: datetime | None = N
             raise ValueError(type(old).__name__)
 
 
+def worsened(best: Score, canary: str, *, at: datetime) -> Score:
+    """Another result on the same board, later and not as good."""
+    least, most, lowest_is_best = BOARDS[best.board]
+    value = most if lowest_is_best else least
+    return structs.replace(best, canary=canary, revised=at, value=value)
+
+
 def _contact(uid: str, canary: str, revised: datetime, rng: Random, *, accented: bool) -> Contact:
     given, family = pick(rng, people.GIVEN), pick(rng, people.FAMILY)
     if accented:

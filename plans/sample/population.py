@@ -26,6 +26,7 @@ from plans.sample.belongings import (
     changed,
     made,
     score,
+    worsened,
 )
 from plans.sample.fates import CORE, MENDS, NEEDS_ACCENTS, Story, Told
 from plans.sample.live import SINCE, LiveSystem
@@ -45,7 +46,7 @@ _LIVE: Final = {
     "notes": ("newer", "equal"),
     "tasks": ("newer", "equal"),
     "photos": ("equal",),
-    "high_scores": ("newer", "deleted"),
+    "high_scores": ("newer", "worse", "deleted"),
 }
 _LIVE_SHARE: Final = 0.08
 _OWN_SHARE: Final = 0.15
@@ -285,9 +286,14 @@ class _Telling:
                 old = changed(thing, mark, self.rng, at=before)
                 self.versions[0] = old
                 self._hold(old, at=at)
+            case "worse" if isinstance(thing, Score):
+                mark = canary(self.owner.token, self.number, 0)
+                self.versions[0] = worsened(thing, mark, at=SINCE)
+                self._hold(self.versions[0], at=SINCE)
+            case _ if isinstance(thing, Score):
+                self.world.live.remove(self.owner.user, thing, at=SINCE)
             case _:
-                if isinstance(thing, Score):
-                    self.world.live.remove(self.owner.user, thing, at=SINCE)
+                raise ValueError(how)
         return how
 
     def _hold(self, thing: Belonging, *, at: datetime, uid: str = "") -> None:

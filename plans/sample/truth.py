@@ -55,7 +55,8 @@ class TrueItem(Struct, frozen=True, kw_only=True):
     after: int | None
     """The version that the target must hold at the end; None: it must not hold any."""
     live: str = ""
-    """What the target held before: '', newer, equal, stale, elsewhere, deleted, own."""
+    """What the target held before: nothing, or one newer, equal, stale (older than the loss),
+    worse (a later score), elsewhere (equal, under another id), deleted, own."""
     versions: dict[str, dict[str, str]]
     """By version, what can be told from a content: names, numbers, texts, hashes."""
     copies: tuple[TrueCopy, ...] = ()
