@@ -27,7 +27,6 @@ class Part(Struct, frozen=True, gc=False):
     end: int
     key: bytes = b""
     """The quoted key as it stands, in an object."""
-    key_start: int = -1
     deepest: int = 0
     """Levels of nesting below it."""
     whole: bool = True
@@ -133,4 +132,4 @@ def _part(pieces: list[_Piece], *, keyed: bool) -> Part | None:
     if len(pieces) != _KEYED or pieces[1].token != b":" or not pieces[0].token.startswith(b'"'):
         return None
     key = pieces[0]
-    return Part(value.start, value.end, key.token, key.start, value.deepest)
+    return Part(value.start, value.end, key.token, value.deepest)
