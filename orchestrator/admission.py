@@ -16,6 +16,10 @@ Cell = tuple[int, int]
 """Phase and wave, both counted from 0."""
 
 
+SOAKS = "soaks until "
+"""How the reason of a gate begins that opens by itself, in time."""
+
+
 class Facts(Struct, frozen=True, kw_only=True):
     """What the ledger knows of one cell."""
 
@@ -80,8 +84,9 @@ def judge(gate: Gate, facts: Facts, now: datetime) -> Verdict:
         return Verdict(
             holds=False, why=f"waits to be promoted by {gate.approve}, so far {facts.promoted}"
         )
-    if gate.soak and (facts.quiet_since is None or now - facts.quiet_since < gate.soak):
-        return Verdict(holds=False, why=f"soaks for {gate.soak}")
+    soaked = (facts.quiet_since or now) + gate.soak
+    if gate.soak and now < soaked:
+        return Verdict(holds=False, why=f"{SOAKS}{soaked:%Y-%m-%d %H:%M} UTC")
     return Verdict(holds=True)
 
 

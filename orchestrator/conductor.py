@@ -24,7 +24,7 @@ from orchestrator.ledger.schema import run
 from orchestrator.lifecycle import BatchState, CellState, RunState
 from orchestrator.logs import configure_logs, get_logger
 from orchestrator.plan import Plan, Scope
-from orchestrator.plan_document import plan_from_document
+from orchestrator.plan_text.document import plan_from_document
 from orchestrator.sealing import load_sealer
 from orchestrator.settings import Settings
 

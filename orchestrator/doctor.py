@@ -18,8 +18,8 @@ from msgspec import Struct
 from orchestrator.broker import Route, route
 from orchestrator.catalogue import Family, installed
 from orchestrator.doorbell import QUEUE
-from orchestrator.embedded import engine_status, joined
-from orchestrator.embedded_broker import installed_servers
+from orchestrator.embedded.brokers import installed_servers
+from orchestrator.embedded.one_machine import engine_status, joined
 from orchestrator.errors import NotFound, ReinstateError, Unavailable
 from orchestrator.settings import AUTO, Settings, unknown_variables
 

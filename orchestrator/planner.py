@@ -13,13 +13,13 @@ from pathlib import Path
 from orchestrator.catalogue import Catalogue, installed
 from orchestrator.errors import PlanInvalid, Problem
 from orchestrator.plan import Plan
-from orchestrator.plan_checks import check
-from orchestrator.plan_defaults import document_of
-from orchestrator.plan_document import plan_from_document
-from orchestrator.plan_problems import Problems
-from orchestrator.plan_reader import PlanReader
-from orchestrator.plan_secrets import leaks
-from orchestrator.yaml_values import decode, read_yaml
+from orchestrator.plan_text.checks import check
+from orchestrator.plan_text.defaults import document_of
+from orchestrator.plan_text.document import plan_from_document
+from orchestrator.plan_text.leaks import leaks
+from orchestrator.plan_text.problems import Problems
+from orchestrator.plan_text.reader import PlanReader
+from orchestrator.plan_text.yaml_values import decode, read_yaml
 
 __all__ = ["diagnose", "plan_from_document", "read_plan"]
 

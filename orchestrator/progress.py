@@ -11,10 +11,11 @@ from typing import Any
 
 import msgspec
 from msgspec import Struct
-from sqlalchemy import Connection, Row, and_, func, or_, select
+from sqlalchemy import ColumnElement, Connection, Row, and_, func, or_, select
 
 from orchestrator.books import FIELDS, Books
 from orchestrator.errors import NotFound
+from orchestrator.ledger import leadership
 from orchestrator.ledger.database import Ledger
 from orchestrator.ledger.flow import moment
 from orchestrator.ledger.schema import (
@@ -34,7 +35,7 @@ from orchestrator.ledger.schema import (
 )
 from orchestrator.lifecycle import BatchState, CellState, RunState, UnitState
 from orchestrator.plan import Plan
-from orchestrator.plan_document import plan_from_document
+from orchestrator.plan_text.document import plan_from_document
 from orchestrator.query import Query, matching
 from orchestrator.reasons import Reason
 from orchestrator.sealing import Sealer
@@ -42,6 +43,8 @@ from orchestrator.sealing import Sealer
 DOCUMENT_VERSION = 1
 """Of the JSON documents of `report` and `user`; it changes when a field changes its meaning."""
 
+PAGE = 1_000
+COPIES_AT_ONCE = 16
 _NUMBERS = ("settled", "failed", "held", "cancelled", *FIELDS)
 
 
@@ -111,6 +114,10 @@ class Status(Struct, frozen=True, kw_only=True):
     """Why nothing moves, where nothing moves."""
     warnings: tuple[str, ...]
     accepted_by: str | None
+    elapsed: float | None = None
+    """Seconds since it started, or that it took; None before it started."""
+    measured: float | None = None
+    """Over how many seconds the speed was measured."""
 
     @property
     def losses(self) -> int:
@@ -181,20 +188,23 @@ class Progress:
                 for phase in plan.phases
             ]
             books = sum((phase.books for phase in phases), Books())
-            rate, left = _speed(connection, run_id, phases)
+            rate, left, measured = _speed(connection, run_id, phases)
             workers = _working(connection, run_id)
             inventory = json.loads(row.inventory) if row.inventory else {}
+            needed = 0 if row.purpose == "preview" else plan.approvals
+            approvals = tuple(
+                connection.execute(
+                    select(approval.c.name)
+                    .where(approval.c.run == run_id, approval.c.digest == row.digest)
+                    .order_by(approval.c.at)
+                ).scalars()
+            )
+            led = _is_led(connection, now) or len(approvals) < needed
             return Status(
                 run=_run_row(row),
                 digest=row.digest,
-                approvals=tuple(
-                    connection.execute(
-                        select(approval.c.name)
-                        .where(approval.c.run == run_id, approval.c.digest == row.digest)
-                        .order_by(approval.c.at)
-                    ).scalars()
-                ),
-                approvals_needed=plan.approvals,
+                approvals=approvals,
+                approvals_needed=needed,
                 phases=tuple(phases),
                 cells=tuple(cells),
                 causes=tuple(_causes(connection, run_id, plan)),
@@ -202,9 +212,11 @@ class Progress:
                 workers=workers,
                 items_per_second=rate,
                 seconds_left=left,
-                stalled=_stall(row, cells, workers, now),
+                stalled=_stall(row, cells, workers, now, led=led),
                 warnings=tuple(inventory.get("warnings", ())),
                 accepted_by=row.accepted_by,
+                elapsed=_elapsed(row, now),
+                measured=measured,
             )
 
     def causes(self, run_id: str) -> list[CauseRow]:
@@ -245,36 +257,40 @@ class Progress:
                         exception.c.phase == unit.c.phase,
                     ),
                 )
-                .where(
-                    or_(
-                        unit.c.user > after[0],
-                        and_(unit.c.user == after[0], unit.c.phase > after[1]),
-                    )
-                )
+                .where(_after(after))
                 .order_by(unit.c.user, unit.c.phase)
                 .limit(limit)
             ).mappings()
             return [self._unit_row(row, plan, run_id) for row in rows]
 
-    def losses(self, run_id: str) -> Iterator[dict[str, Any]]:
-        """Units of which something is lost or quarantined, by user."""
-        with self._ledger.read() as connection:
-            plan = _plan(_row(connection, run_id))
-            rows = connection.execute(
-                select(unit, run_user.c.wave, run_user.c.sealed_id)
-                .join_from(
-                    unit,
-                    run_user,
-                    and_(run_user.c.run == unit.c.run, run_user.c.number == unit.c.user),
-                )
-                .where(
-                    unit.c.run == run_id,
-                    or_(unit.c.lost > 0, unit.c.quarantined > 0, unit.c.nameless > 0),
-                )
-                .order_by(unit.c.user, unit.c.phase)
-            ).mappings()
-            for row in rows:
-                yield self._unit_row(row, plan, run_id)
+    def losses(self, run_id: str, *, after: tuple[int, int] = (-1, -1)) -> Iterator[dict[str, Any]]:
+        """Units of which something is lost or quarantined, by user and phase, after a given one.
+
+        Read a page at a time, so that a slow reader holds no transaction open.
+        """
+        while True:
+            with self._ledger.read() as connection:
+                plan = _plan(_row(connection, run_id))
+                rows = connection.execute(
+                    select(unit, run_user.c.wave, run_user.c.sealed_id)
+                    .join_from(
+                        unit,
+                        run_user,
+                        and_(run_user.c.run == unit.c.run, run_user.c.number == unit.c.user),
+                    )
+                    .where(
+                        unit.c.run == run_id,
+                        or_(unit.c.lost > 0, unit.c.quarantined > 0, unit.c.nameless > 0),
+                        _after(after),
+                    )
+                    .order_by(unit.c.user, unit.c.phase)
+                    .limit(PAGE)
+                ).mappings()
+                page = [self._unit_row(row, plan, run_id) for row in rows]
+            yield from page
+            if len(page) < PAGE:
+                return
+            after = page[-1]["number"], page[-1]["phase"]
 
     def user(self, run_id: str, name: str) -> UserAnswer:
         """One user, named by id, reference or number. Raises `NotFound`."""
@@ -314,27 +330,36 @@ class Progress:
         return numbers[0]
 
     def quarantine(
-        self, run_id: str, *, user: int | None = None, after: int = 0, limit: int | None = None
+        self, run_id: str, *, user: int | None = None, after: int = 0
     ) -> Iterator[dict[str, Any]]:
-        """Quarantined copies with their evidence, in the order of their numbers."""
-        with self._ledger.read() as connection:
-            plan = _plan(_row(connection, run_id))
-            rows = (
-                select(quarantine, run_user.c.sealed_id)
-                .join(
-                    run_user,
-                    and_(
-                        run_user.c.run == quarantine.c.run, run_user.c.number == quarantine.c.user
-                    ),
+        """Quarantined copies with their evidence, in the order of their numbers, after a given one.
+
+        Read a few at a time: each holds the bytes of its copy.
+        """
+        while True:
+            with self._ledger.read() as connection:
+                plan = _plan(_row(connection, run_id))
+                chosen = (
+                    select(quarantine, run_user.c.sealed_id)
+                    .join(
+                        run_user,
+                        and_(
+                            run_user.c.run == quarantine.c.run,
+                            run_user.c.number == quarantine.c.user,
+                        ),
+                    )
+                    .where(quarantine.c.run == run_id, quarantine.c.id > after)
+                    .order_by(quarantine.c.id)
+                    .limit(COPIES_AT_ONCE)
                 )
-                .where(quarantine.c.run == run_id, quarantine.c.id > after)
-                .order_by(quarantine.c.id)
-                .limit(limit)
-            )
-            if user is not None:
-                rows = rows.where(quarantine.c.user == user)
-            for row in connection.execute(rows):
+                if user is not None:
+                    chosen = chosen.where(quarantine.c.user == user)
+                rows = connection.execute(chosen).all()
+            for row in rows:
                 yield self._quarantined(row, plan, run_id)
+            if len(rows) < COPIES_AT_ONCE:
+                return
+            after = rows[-1].id
 
     def reasons(self, run_id: str) -> list[dict[str, Any]]:
         """How many copies are quarantined, by category, source and reason."""
@@ -471,6 +496,12 @@ def _row(connection: Connection, run_id: str) -> Row[Any]:
     return row
 
 
+def _after(place: tuple[int, int]) -> ColumnElement[bool]:
+    """Units behind a user and phase, in the order of both."""
+    user, phase = place
+    return or_(unit.c.user > user, and_(unit.c.user == user, unit.c.phase > phase))
+
+
 def _run_row(row: Row[Any]) -> RunRow:
     return RunRow(
         id=row.id,
@@ -590,17 +621,17 @@ def _working(connection: Connection, run_id: str) -> int:
 
 def _speed(
     connection: Connection, run_id: str, phases: Sequence[PhaseProgress]
-) -> tuple[float | None, tuple[float, float] | None]:
-    """Items a second of late, and how long the rest may take, by slow and by fast stretches."""
+) -> tuple[float | None, tuple[float, float] | None, float | None]:
+    """Items a second of late, how long the rest takes at slow and at fast times, seconds measured."""
     rows = connection.execute(
         select(speed).where(speed.c.run == run_id).order_by(speed.c.at.desc()).limit(31)
     ).all()
     if len(rows) < 2:  # noqa: PLR2004  a speed needs two points
-        return None, None
+        return None, None, None
     newest, oldest = rows[0], rows[-1]
     seconds = (newest.at - oldest.at) / 1000
     if seconds <= 0:
-        return None, None
+        return None, None, None
     rate = (newest.items - oldest.items) / seconds
     units_left = sum(phase.waiting for phase in phases)
     paces = [
@@ -610,25 +641,46 @@ def _speed(
     ]
     moving = sorted(pace for pace in paces if pace > 0)
     if not moving or not units_left:
-        return rate, None
+        return rate, None, seconds
     slow, fast = moving[len(moving) // 4], moving[(3 * len(moving)) // 4]
-    return rate, (units_left / fast, units_left / slow)
+    return rate, (units_left / fast, units_left / slow), seconds
 
 
-def _stall(row: Row[Any], cells: Sequence[PhaseProgress], workers: int, now: int) -> str:
-    """Why nothing moves, for a run that should."""
-    if row.state != RunState.RUNNING:
+def _elapsed(row: Row[Any], now: int) -> float | None:
+    if row.started_at is None:
+        return None
+    return max(0, (row.finished_at or now) - row.started_at) / 1000
+
+
+NOT_LED = "no engine is running, so nothing moves; start it: reinstate up"
+NOT_WORKED = "no worker has taken anything for a while; are workers running? reinstate doctor"
+QUIET_MS = 60_000
+_MOVING = frozenset(
+    {RunState.SUBMITTED, RunState.INSPECTING, RunState.AWAITING_APPROVAL, RunState.RUNNING}
+)
+
+
+def _is_led(connection: Connection, now: int) -> bool:
+    """Whether a conductor looks after runs."""
+    found = leadership.leader(connection)
+    return found is not None and found[1] > now
+
+
+def _stall(
+    row: Row[Any], cells: Sequence[PhaseProgress], workers: int, now: int, *, led: bool
+) -> str:
+    """Why nothing moves, for a run that should; `led`: somebody looks after it, or need not."""
+    if row.state not in _MOVING:
         return ""
+    if not led:
+        return NOT_LED
     held = [at for at in cells if at.state is CellState.HELD]
     if held and not any(at.state is CellState.OPEN for at in cells):
         return f"waits at the gate of {held[0].category} in wave {held[0].wave}: {held[0].why}"
-    quiet = now - (row.progressed_at or row.started_at or now)
-    if quiet > QUIET_MS and not workers:
-        return "no worker has taken anything for a while; are workers running? reinstate doctor"
+    quiet = now - (row.progressed_at or row.started_at or row.created_at)
+    if row.state != RunState.AWAITING_APPROVAL and quiet > QUIET_MS and not workers:
+        return NOT_WORKED
     return ""
-
-
-QUIET_MS = 60_000
 
 
 def _is_declined(connection: Connection, run_id: str, user_hash: bytes) -> bool:

@@ -16,9 +16,9 @@ from msgspec import Struct
 from orchestrator.catalogue import suggest
 from orchestrator.errors import PlanInvalid, Problem
 from orchestrator.items import UserId
-from orchestrator.kind_options import quoted
 from orchestrator.plan import Plan
-from orchestrator.yaml_values import CONTROL, INVISIBLE
+from orchestrator.plan_text.kind_options import quoted
+from orchestrator.plan_text.yaml_values import CONTROL, INVISIBLE
 
 LONGEST_ID = 512
 """Characters of a user id."""

@@ -11,7 +11,7 @@ import pytest
 from redis import Redis
 from redis.exceptions import RedisError
 
-from orchestrator.embedded_broker import SOCKET, installed_servers, redis_program
+from orchestrator.embedded.brokers import SOCKET, installed_servers, redis_program
 from orchestrator.lifeline import die_with_parent
 
 

@@ -109,9 +109,7 @@ class Service:
         author: str = "mia",
         **more: Any,
     ) -> str:
-        plan = read_plan(
-            text.encode(), path="plan.yaml", base=self.folder, clock=self.clock
-        )
+        plan = read_plan(text.encode(), path="plan.yaml", base=self.folder, clock=self.clock)
         return self.runs.submit(
             Submission(
                 plan=plan,

@@ -17,7 +17,7 @@ from orchestrator import catalogue
 from orchestrator.ledger.database import Ledger
 from orchestrator.ledger.schema import run
 from orchestrator.plan import Plan
-from orchestrator.plan_document import plan_from_document
+from orchestrator.plan_text.document import plan_from_document
 from orchestrator.ports import Capabilities, Category, Source, Surroundings, Target
 from orchestrator.sealing import Sealer
 

@@ -1,77 +1,153 @@
-"""Data on stdout in the form that was asked for; everything else on stderr."""
+"""Data on stdout in the form that was asked for; everything else on stderr.
+
+Nothing that comes from plans, data or people reaches a terminal as something that it obeys.
+"""
 
 import json
+import os
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from functools import cache
-from typing import TYPE_CHECKING, Annotated, Any, Literal, TextIO
+from itertools import chain, islice
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
 
+from orchestrator.cli import streams
+
 if TYPE_CHECKING:
     from rich.console import Console
+
+    from orchestrator.cli.tables import Column
 
 Format = Annotated[
     Literal["table", "json", "jsonl"],
     Parameter(name=["--output", "-o"], help="Form of the data on stdout."),
 ]
+WIDE = 200
+"""Columns of pictures that go to a file."""
 
 
 @cache
 def console() -> "Console":
-    """Where data for people goes."""
-    from rich.console import Console
-
-    return Console(highlight=False, width=_width(sys.stdout))
+    """Where pictures go that are data."""
+    return _console(stderr=False)
 
 
 @cache
 def notices() -> "Console":
-    """Where everything else goes."""
+    """Where pictures go that are not data."""
+    return _console(stderr=True)
+
+
+def _console(*, stderr: bool) -> "Console":
     from rich.console import Console
 
-    return Console(stderr=True, highlight=False, soft_wrap=True, width=_width(sys.stderr))
+    class PipeConsole(Console):
+        """Says that its reader is gone, instead of ending the process."""
+
+        def on_broken_pipe(self) -> None:
+            raise BrokenPipeError
+
+    stream = sys.stderr if stderr else sys.stdout
+    width = None if stream.isatty() else WIDE  # a file has room for every column
+    return PipeConsole(stderr=stderr, highlight=False, emoji=False, markup=False, width=width)
 
 
-def _width(stream: TextIO) -> int | None:
-    """A terminal's own; a file has room for every column."""
-    return None if stream.isatty() else 160
+def say(text: str, *, tone: Literal["", "red", "yellow", "dim"] = "") -> None:
+    """One or more lines on stderr. A reader that is gone does not matter."""
+    shown = "\n".join(cell(line) for line in text.split("\n"))
+    try:
+        sys.stderr.write(painted(shown, tone) + "\n")
+        sys.stderr.flush()
+    except BrokenPipeError:
+        streams.mute(sys.stderr)
+
+
+def hint(text: str) -> None:
+    """What to do next, on a line of its own."""
+    say(f"hint: {text}")
+
+
+_TONES = {"red": "\x1b[31m", "yellow": "\x1b[33m", "dim": "\x1b[2m"}
+
+
+def painted(text: str, tone: str) -> str:
+    """The text in a colour, where stderr is a terminal that wants any."""
+    return f"{_TONES[tone]}{text}\x1b[0m" if tone and colourful() else text
+
+
+def colourful() -> bool:
+    """Whether stderr shows colours (https://no-color.org)."""
+    return (
+        sys.stderr.isatty()
+        and not os.environ.get("NO_COLOR")
+        and os.environ.get("TERM") not in {"dumb", "unknown"}
+    )
+
+
+# Rows -------------------------------------------------------------------------------------------
 
 
 def show_rows(
-    rows: Iterable[Mapping[str, Any]], form: str, columns: Sequence[str], *, empty: str
-) -> None:
-    """Rows as a table of `columns`, or every field of them as JSON."""
+    rows: Iterable[Mapping[str, Any]],
+    form: str,
+    columns: Sequence["Column"],
+    *,
+    empty: str,
+    limit: int = 0,
+) -> Mapping[str, Any] | None:
+    """Rows as a table of `columns`, or every field of them as JSON, as they come.
+
+    At most `limit` of them, where it is not 0. Returns the last one that was shown where there
+    are more, else None.
+    """
+    given = iter(rows)
+    last: Mapping[str, Any] | None = None
+
+    def shown() -> Iterable[Mapping[str, Any]]:
+        nonlocal last
+        for last in islice(given, limit or None):
+            yield last
+
     match form:
         case "json":
-            print_json(list(rows))
+            _json_array(shown())
         case "jsonl":
-            for row in rows:
-                sys.stdout.write(json.dumps(plain(row), ensure_ascii=False) + "\n")
+            for row in shown():
+                sys.stdout.write(_json(row) + "\n")
         case _:
-            _table(list(rows), columns, empty)
+            _table(shown(), columns, empty)
+    return last if next(given, None) is not None else None
 
 
-def _table(rows: Sequence[Mapping[str, Any]], columns: Sequence[str], empty: str) -> None:
-    if not rows:
-        notices().print(empty)
+def _table(rows: Iterable[Mapping[str, Any]], columns: Sequence["Column"], empty: str) -> None:
+    from orchestrator.cli.tables import lines
+
+    given = iter(rows)
+    first = next(given, None)
+    if first is None:
+        say(empty)
         return
-    from rich.table import Table
-    from rich.text import Text
+    for line in lines(chain([first], given), columns):
+        sys.stdout.write(line + "\n")
 
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for column in columns:
-        numeric = all(isinstance(row.get(column), int | float | None) for row in rows)
-        table.add_column(column.replace("_", " ").upper(), justify="right" if numeric else "left")
+
+def _json_array(rows: Iterable[Mapping[str, Any]]) -> None:
+    lead = "[\n  "
     for row in rows:
-        table.add_row(*(Text(cell(row.get(column))) for column in columns))
-    console().print(table)
+        sys.stdout.write(lead + _json(row, indent=2).replace("\n", "\n  "))
+        lead = ",\n  "
+    sys.stdout.write("\n]\n" if lead.startswith(",") else "[]\n")
+
+
+# Values -----------------------------------------------------------------------------------------
 
 
 def cell(value: object) -> str:
     """One value for people: nothing in it that a terminal obeys."""
-    from orchestrator.diagnostics import harmless
+    from orchestrator.plan_text.diagnostics import harmless
 
     match value:
         case None:
@@ -80,15 +156,23 @@ def cell(value: object) -> str:
             return "yes" if value else "no"
         case int():
             return f"{value:,}"
+        case float():
+            return f"{value:,.1f}"
         case datetime():
             return value.strftime("%Y-%m-%d %H:%M")
         case _:
             return harmless(str(value))
 
 
-def print_json(value: object) -> None:
-    """One JSON document."""
-    sys.stdout.write(json.dumps(plain(value), ensure_ascii=False, indent=2) + "\n")
+def print_document(value: object, form: str) -> None:
+    """One JSON document: readable, or on one line as `jsonl`."""
+    sys.stdout.write(_json(value, indent=None if form == "jsonl" else 2) + "\n")
+
+
+def _json(value: object, *, indent: int | None = None) -> str:
+    return json.dumps(
+        plain(value), ensure_ascii=not streams.writes_unicode(sys.stdout), indent=indent
+    )
 
 
 def plain(value: object) -> Any:

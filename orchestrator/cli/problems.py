@@ -9,7 +9,7 @@ from orchestrator.errors import PlanInvalid, Problem, ReinstateError
 
 def show_problems(problems: Sequence[Problem], text: bytes, path: str) -> None:
     """Everything that is wrong with a plan, each at its line."""
-    from orchestrator.diagnostics import render
+    from orchestrator.plan_text.diagnostics import render
 
     if problems:
         sys.stderr.write(render(problems, text, path, color=notices().is_terminal))

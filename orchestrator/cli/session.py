@@ -6,7 +6,7 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from orchestrator.embedded import Engine, engine_running
+from orchestrator.embedded.one_machine import Engine, engine_running
 from orchestrator.ledger.database import Ledger
 from orchestrator.logs import configure_logs
 from orchestrator.progress import Progress

@@ -26,7 +26,7 @@ from orchestrator.progress import Status
 
 if TYPE_CHECKING:
     from orchestrator.cli.session import Session
-    from orchestrator.embedded import Engine
+    from orchestrator.embedded.one_machine import Engine
     from plans.sample.truth import GroundTruth, TrueCopy
 
 AUTHOR = "mia"
@@ -53,7 +53,7 @@ def tell(*, users: int, seed: int, folder: Path) -> Exit:
 @contextmanager
 def _alone(folder: Path) -> Generator[None]:
     """An empty folder for the demo, and an environment in which nothing else can be reached."""
-    from orchestrator.embedded import engine_running
+    from orchestrator.embedded.one_machine import engine_running
     from plans.sample.population import is_population, remove_population
 
     home = folder / HOME
@@ -136,7 +136,7 @@ class _Story:
         """From the plan to the proof."""
         from orchestrator.cli.session import session
         from orchestrator.cli.views import books_table
-        from orchestrator.embedded import Engine
+        from orchestrator.embedded.one_machine import Engine
         from plans.sample.recount import state_of_targets
 
         with session() as asked, Engine(asked.settings) as engine:

@@ -15,7 +15,7 @@ def up() -> Exit:
     import threading
 
     from orchestrator.cli.output import notices
-    from orchestrator.embedded import Engine
+    from orchestrator.embedded.one_machine import Engine
     from orchestrator.settings import Settings
 
     settings = Settings.read(os.environ)

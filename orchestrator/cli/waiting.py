@@ -11,7 +11,7 @@ from orchestrator.progress import Status
 
 if TYPE_CHECKING:
     from orchestrator.cli.session import Session
-    from orchestrator.embedded import Engine
+    from orchestrator.embedded.one_machine import Engine
 
 
 class Ended(Status, frozen=True, kw_only=True):

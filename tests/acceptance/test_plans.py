@@ -11,10 +11,10 @@ import jsonschema
 import pytest
 
 from orchestrator.catalogue import categories, installed
-from orchestrator.diagnostics import render
-from orchestrator.kind_options import option_names
-from orchestrator.plan_document import plan_from_document
-from orchestrator.plan_language import (
+from orchestrator.plan_text.diagnostics import render
+from orchestrator.plan_text.document import plan_from_document
+from orchestrator.plan_text.kind_options import option_names
+from orchestrator.plan_text.language import (
     DefaultsText,
     GateText,
     IncidentText,
@@ -24,8 +24,8 @@ from orchestrator.plan_language import (
     UsersText,
     WaveText,
 )
+from orchestrator.plan_text.yaml_values import plain, read_yaml
 from orchestrator.planner import diagnose
-from orchestrator.yaml_values import plain, read_yaml
 
 ROOT = Path(__file__).parents[2]
 PLANS = sorted((ROOT / "plans").glob("*.yaml"))
@@ -71,9 +71,9 @@ def test_the_sidekick_plan_restores_everything_contacts_first():
 
 
 def test_the_schema_is_the_one_that_the_installed_kinds_give():
-    command = [sys.executable, "-m", "orchestrator.plan_schema"]
+    command = [sys.executable, "-m", "orchestrator.plan_text.schema"]
     made = subprocess.run(command, capture_output=True, cwd=ROOT, check=True, text=True).stdout
-    hint = "python -m orchestrator.plan_schema > plans/plan.schema.json"
+    hint = "python -m orchestrator.plan_text.schema > plans/plan.schema.json"
     assert (ROOT / "plans" / "plan.schema.json").read_text() == made, hint
 
 
@@ -171,9 +171,9 @@ def test_the_readme_explains_every_field(section):
 
 
 def test_the_readme_names_every_code_and_no_other():
-    sources = [*ROOT.glob("orchestrator/plan*.py"), *ROOT.glob("orchestrator/*values.py")]
-    sources += [ROOT / "orchestrator" / f"{name}.py" for name in ("kind_options", "user_lists")]
-    sources += [ROOT / "orchestrator" / f"{name}.py" for name in ("references", "quantities")]
+    orchestrator = ROOT / "orchestrator"
+    sources = [orchestrator / "planner.py", orchestrator / "user_lists.py"]
+    sources += [*orchestrator.glob("plan_text/*.py"), *orchestrator.glob("options/*.py")]
     used: set[str] = set()
     for path in sources:
         text = path.read_text()

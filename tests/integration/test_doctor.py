@@ -5,7 +5,7 @@ import time
 import pytest
 
 from orchestrator.doctor import Check, examine, examine_here, healthy
-from orchestrator.embedded import Engine
+from orchestrator.embedded.one_machine import Engine
 from orchestrator.ledger.database import Ledger
 from orchestrator.sealing import load_sealer
 from orchestrator.settings import Settings

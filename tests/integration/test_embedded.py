@@ -12,8 +12,8 @@ from redis import Redis
 
 from orchestrator.broker import route
 from orchestrator.doorbell import CeleryDoorbell
-from orchestrator.embedded import Engine, engine_running, engine_status, joined
-from orchestrator.embedded_broker import SOCKET, choose, runtime_folder
+from orchestrator.embedded.brokers import SOCKET, choose, runtime_folder
+from orchestrator.embedded.one_machine import Engine, engine_running, engine_status, joined
 from orchestrator.errors import Refused, Unavailable
 from orchestrator.ledger.leases import Ring
 from orchestrator.settings import Settings
@@ -110,7 +110,7 @@ def test_killing_the_engine_leaves_no_orphans_and_it_can_be_revived(tmp_path):
 @pytest.mark.guarantee(6)
 def test_the_engine_ends_with_a_killed_command_line(tmp_path):
     code = (
-        "import os, time; from orchestrator.embedded import Engine\n"
+        "import os, time; from orchestrator.embedded.one_machine import Engine\n"
         "from orchestrator.settings import Settings\n"
         "with Engine(Settings.read(os.environ)) as engine:\n"
         "    print(engine.pid, flush=True); time.sleep(600)"

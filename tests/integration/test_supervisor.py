@@ -7,7 +7,7 @@ from pathlib import Path
 
 import psutil
 
-from orchestrator.supervisor import Program, Supervisor
+from orchestrator.embedded.supervisor import Program, Supervisor
 
 SLEEP = "import time; time.sleep(600)"
 STUBBORN = f"import signal; signal.signal(15, signal.SIG_IGN); print('up', flush=True); {SLEEP}"
@@ -104,7 +104,7 @@ def test_programs_end_when_their_supervisor_is_killed(tmp_path):
     code = f"""
 import os, sys, time
 from pathlib import Path
-from orchestrator.supervisor import Program, Supervisor
+from orchestrator.embedded.supervisor import Program, Supervisor
 folder = Path({str(tmp_path)!r})
 child = Program(name="a", command=(sys.executable, "-c", {SLEEP!r}), environ={{}}, folder=folder)
 supervisor = Supervisor([child], log_folder=folder)

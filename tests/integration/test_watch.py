@@ -8,12 +8,12 @@ from sqlalchemy import insert
 
 from orchestrator import busy
 from orchestrator.broker import make_folders
-from orchestrator.embedded_broker import Broker
+from orchestrator.embedded.brokers import Broker
+from orchestrator.embedded.supervisor import Program, Supervisor
+from orchestrator.embedded.watch import Hunger, Watch
 from orchestrator.ledger.database import Ledger
 from orchestrator.ledger.schema import batch
 from orchestrator.lifecycle import BatchState
-from orchestrator.supervisor import Program, Supervisor
-from orchestrator.watch import Hunger, Watch
 
 LEASE = 10.0
 

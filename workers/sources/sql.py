@@ -9,8 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from orchestrator.options.references import Location
 from orchestrator.ports import Surroundings
-from orchestrator.references import Location
 from workers.material.file_trees import FILE_BYTES
 from workers.material.row_mapping import Rows
 

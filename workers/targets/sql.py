@@ -25,6 +25,7 @@ from msgspec import Struct
 
 from orchestrator.errors import ItemRejected, Unavailable
 from orchestrator.items import Attachment, Digest, Ident, Item, Media, UserId
+from orchestrator.options.references import Location
 from orchestrator.ports import (
     Capabilities,
     Entry,
@@ -35,7 +36,6 @@ from orchestrator.ports import (
     Write,
     Written,
 )
-from orchestrator.references import Location
 from workers.storage.rows import Row, arrays, chunks, content_of, entry, fits, named, row_of
 from workers.storage.statements import PAGE, Statements, definitions, statements
 from workers.storage.tables import Layout, Table, key_fits, own

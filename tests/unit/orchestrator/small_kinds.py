@@ -9,8 +9,8 @@ from pydantic import Field
 
 from orchestrator.catalogue import Catalogue, Family
 from orchestrator.errors import Unavailable
-from orchestrator.quantities import Duration, Rate, Share, Size
-from orchestrator.references import Location, Secret
+from orchestrator.options.quantities import Duration, Rate, Share, Size
+from orchestrator.options.references import Location, Secret
 
 
 @dataclass(frozen=True, kw_only=True)

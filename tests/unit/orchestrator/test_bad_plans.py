@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from orchestrator.diagnostics import render
 from orchestrator.errors import Problem
+from orchestrator.plan_text.diagnostics import render
 from orchestrator.planner import diagnose
 from tests.unit.orchestrator.small_kinds import CATALOGUE
 

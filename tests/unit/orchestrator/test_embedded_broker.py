@@ -1,6 +1,6 @@
 from pathlib import Path
 
-from orchestrator.embedded_broker import SOCKET, redis_program, runtime_folder
+from orchestrator.embedded.brokers import SOCKET, redis_program, runtime_folder
 
 
 def test_sockets_lie_in_the_home_where_its_path_is_short():

@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 
 from orchestrator.errors import PlanInvalid
 from orchestrator.plan import After, Backoff, Gate, Limits, OnConflict, Plan, Scope, Wave
-from orchestrator.plan_document import plan_from_document
+from orchestrator.plan_text.document import plan_from_document
+from orchestrator.plan_text.yaml_values import plain, read_yaml
 from orchestrator.planner import diagnose, read_plan
-from orchestrator.yaml_values import plain, read_yaml
 from tests.unit.orchestrator.small_kinds import CATALOGUE, Columns, Contacts, Files, Rows
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)

@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import TypeAdapter
 
-from orchestrator.quantities import (
+from orchestrator.options.quantities import (
     Duration,
     Durations,
     Flow,
@@ -28,7 +28,7 @@ from orchestrator.quantities import (
     write_share,
     write_size,
 )
-from orchestrator.spellings import Misspelt
+from orchestrator.options.spellings import Misspelt
 
 
 @pytest.mark.parametrize(

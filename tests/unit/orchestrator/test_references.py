@@ -3,8 +3,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
-from orchestrator.references import Location, Secret, holds_a_secret, read_location, read_secret
-from orchestrator.spellings import Misspelt
+from orchestrator.options.references import (
+    Location,
+    Secret,
+    holds_a_secret,
+    read_location,
+    read_secret,
+)
+from orchestrator.options.spellings import Misspelt
 
 
 @pytest.mark.parametrize("text", ["env:CORE_DB_URL", "env:_x9", "file:/run/secrets/core"])

@@ -13,13 +13,13 @@ from pathlib import Path
 from sqlalchemy import select
 
 from orchestrator import busy
-from orchestrator.embedded_broker import Broker
+from orchestrator.embedded.brokers import Broker
+from orchestrator.embedded.supervisor import Supervisor
 from orchestrator.errors import Unavailable
 from orchestrator.ledger.database import Ledger
 from orchestrator.ledger.schema import batch
 from orchestrator.lifecycle import BatchState
 from orchestrator.logs import get_logger
-from orchestrator.supervisor import Supervisor
 
 log = get_logger("watch")
 

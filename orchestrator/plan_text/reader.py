@@ -5,10 +5,11 @@ from typing import Any, TypeVar
 
 from orchestrator.catalogue import Catalogue, Family
 from orchestrator.errors import NotFound, Unavailable
-from orchestrator.kind_options import missing_key, quoted, read_section, unknown_key
+from orchestrator.options.spellings import Misspelt
 from orchestrator.plan import OnConflict
-from orchestrator.plan_draft import Draft, KindDraft, PhaseDraft, child, scalar
-from orchestrator.plan_language import (
+from orchestrator.plan_text.draft import Draft, KindDraft, PhaseDraft, child, scalar
+from orchestrator.plan_text.kind_options import missing_key, quoted, read_section, unknown_key
+from orchestrator.plan_text.language import (
     VERSION,
     DefaultsText,
     IncidentText,
@@ -18,9 +19,8 @@ from orchestrator.plan_language import (
     WaveText,
     read_name,
 )
-from orchestrator.plan_problems import Problems
-from orchestrator.spellings import Misspelt
-from orchestrator.yaml_values import Listing, Node, Place, Scalar, Table
+from orchestrator.plan_text.problems import Problems
+from orchestrator.plan_text.yaml_values import Listing, Node, Place, Scalar, Table
 
 LATER_KINDS = frozenset({"dav", "http", "objects", "webdav"})
 """Kinds that the language knows and this version does not have."""

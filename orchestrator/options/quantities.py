@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Annotated, Any
 
-from orchestrator.spellings import Misspelt, Spelling
+from orchestrator.options.spellings import Misspelt, Spelling
 
 _NUMBER = r"[0-9]{1,18}(?:\.[0-9]{1,40})?"
 _DURATION = re.compile(rf"({_NUMBER})\s?(ms|s|m|h|d)")

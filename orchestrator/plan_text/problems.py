@@ -5,9 +5,9 @@ from collections.abc import Iterable, Sequence
 from msgspec import structs
 
 from orchestrator.errors import Problem
-from orchestrator.kind_options import Fault
-from orchestrator.plan_secrets import Leak
-from orchestrator.yaml_values import Place
+from orchestrator.plan_text.kind_options import Fault
+from orchestrator.plan_text.leaks import Leak
+from orchestrator.plan_text.yaml_values import Place
 
 _MASK = "***"
 _SHORTEST = 4

@@ -1,4 +1,4 @@
-"""The JSON Schema of plans, for editors: `python -m orchestrator.plan_schema > plan.schema.json`.
+"""The JSON Schema of plans, for editors: `python -m orchestrator.plan_text.schema`.
 
 Made of the same dataclasses that plans are read with, and of every installed kind. It knows what
 each part looks like; what the parts demand of each other only `reinstate check` knows.
@@ -13,9 +13,9 @@ from typing import Any
 from pydantic import TypeAdapter
 
 from orchestrator.catalogue import Catalogue, Family, installed
-from orchestrator.kind_options import classes_of, prepare
 from orchestrator.plan import OnConflict
-from orchestrator.plan_language import DefaultsText, Name, PhaseText, PlanText
+from orchestrator.plan_text.kind_options import classes_of, prepare
+from orchestrator.plan_text.language import DefaultsText, Name, PhaseText, PlanText
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 _DEFINITIONS = "#/$defs/{model}"

@@ -4,8 +4,8 @@ from collections.abc import Iterator
 
 from msgspec import Struct
 
-from orchestrator.references import holds_a_secret, is_reference, names_a_secret
-from orchestrator.yaml_values import Listing, Node, Reading, Scalar, Table
+from orchestrator.options.references import holds_a_secret, is_reference, names_a_secret
+from orchestrator.plan_text.yaml_values import Listing, Node, Reading, Scalar, Table
 
 _NAMES_OF_FIELDS = (".fields", ".columns")
 """What maps the names of an item's fields to columns; there `token` is a field like any other."""

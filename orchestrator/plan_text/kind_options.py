@@ -17,8 +17,8 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 from pydantic.fields import FieldInfo
 
 from orchestrator.catalogue import closest
-from orchestrator.spellings import Misspelt
-from orchestrator.yaml_values import Entry, Listing, Node, Place, Scalar, Table, plain
+from orchestrator.options.spellings import Misspelt
+from orchestrator.plan_text.yaml_values import Entry, Listing, Node, Place, Scalar, Table, plain
 
 _CONFIG = ConfigDict(
     extra="forbid",  # pydantic ignores unknown keys of standard dataclasses otherwise

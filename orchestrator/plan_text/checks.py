@@ -8,14 +8,14 @@ from collections.abc import Iterator
 from datetime import datetime
 
 from orchestrator.catalogue import suggest
-from orchestrator.kind_options import quoted
+from orchestrator.options.paths import climbs, overlaps, resolved
+from orchestrator.options.references import is_reference
 from orchestrator.plan import OnConflict
-from orchestrator.plan_draft import Draft, KindDraft, PhaseDraft, child, place_of, scalars
-from orchestrator.plan_language import GateText
-from orchestrator.plan_paths import climbs, overlaps, resolved
-from orchestrator.plan_problems import Problems
-from orchestrator.references import is_reference
-from orchestrator.yaml_values import Node, Place, Scalar
+from orchestrator.plan_text.draft import Draft, KindDraft, PhaseDraft, child, place_of, scalars
+from orchestrator.plan_text.kind_options import quoted
+from orchestrator.plan_text.language import GateText
+from orchestrator.plan_text.problems import Problems
+from orchestrator.plan_text.yaml_values import Node, Place, Scalar
 
 _PATH_KEYS = frozenset({"path", "paths", "file", "folder", "root", "directory", "database"})
 _SQLITE = re.compile(r"sqlite(?:\+[a-z]+)?:///(?P<path>[^?#]+)")

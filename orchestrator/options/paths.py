@@ -4,7 +4,7 @@ import posixpath
 import re
 from typing import Annotated, Any
 
-from orchestrator.spellings import Misspelt, Spelling
+from orchestrator.options.spellings import Misspelt, Spelling
 
 _UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 _LONGEST = 4096

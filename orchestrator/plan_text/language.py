@@ -10,11 +10,11 @@ from typing import Annotated, Any, Literal, cast
 
 from pydantic import Field
 
+from orchestrator.options.paths import PlanPath
+from orchestrator.options.quantities import Duration, Durations, Flow, Moment, Rate, Share
+from orchestrator.options.spellings import Misspelt, Spelling
 from orchestrator.plan import After, OnConflict, Scope
-from orchestrator.plan_paths import PlanPath
-from orchestrator.quantities import Duration, Durations, Flow, Moment, Rate, Share
-from orchestrator.spellings import Misspelt, Spelling
-from orchestrator.yaml_values import CONTROL, INVISIBLE
+from orchestrator.plan_text.yaml_values import CONTROL, INVISIBLE
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}")
 _LONGEST_LINE = 200

@@ -22,11 +22,11 @@ from urllib.parse import quote
 from msgspec import Struct
 
 from orchestrator.broker import make_folders, spool_folder
+from orchestrator.embedded.supervisor import Program
 from orchestrator.errors import Refused
 from orchestrator.lifeline import die_with_parent
 from orchestrator.logs import get_logger
 from orchestrator.settings import AUTO, Settings
-from orchestrator.supervisor import Program
 
 log = get_logger("broker")
 

@@ -7,14 +7,14 @@ belongs together go on with the rest.
 from dataclasses import dataclass, field
 from typing import Any
 
-from orchestrator.plan_language import (
+from orchestrator.plan_text.language import (
     DefaultsText,
     IncidentText,
     PhaseText,
     UsersText,
     WaveText,
 )
-from orchestrator.yaml_values import Listing, Node, Place, Scalar, Table
+from orchestrator.plan_text.yaml_values import Listing, Node, Place, Scalar, Table
 
 
 @dataclass(kw_only=True)

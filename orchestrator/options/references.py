@@ -8,7 +8,7 @@ import re
 from typing import Annotated, Any
 from urllib.parse import parse_qsl, unquote, urlsplit
 
-from orchestrator.spellings import Misspelt, Spelling
+from orchestrator.options.spellings import Misspelt, Spelling
 
 REFERENCE = re.compile(r"env:[A-Za-z_][A-Za-z0-9_]*|file:/[^\x00-\x1f\x7f]+")
 """What a reference looks like."""

@@ -25,15 +25,15 @@ from typing import Self
 
 import msgspec
 
-from orchestrator.embedded_broker import Broker, choose, make_runtime_folder, runtime_folder
+from orchestrator.embedded.brokers import Broker, choose, make_runtime_folder, runtime_folder
+from orchestrator.embedded.supervisor import Program, Running, Supervisor
+from orchestrator.embedded.watch import Watch
 from orchestrator.errors import ReinstateError, Unavailable
 from orchestrator.ledger.database import Ledger
 from orchestrator.lifeline import Lifeline
 from orchestrator.logs import configure_logs, get_logger, own_uncaught
 from orchestrator.sealing import load_sealer
 from orchestrator.settings import AUTO, Settings
-from orchestrator.supervisor import Program, Running, Supervisor
-from orchestrator.watch import Watch
 
 log = get_logger("engine")
 
@@ -284,7 +284,7 @@ class Engine:
             self._process.stdin.close()
         with (self._settings.log_folder / "engine.log").open("ab") as output:
             self._process = subprocess.Popen(
-                (sys.executable, "-P", "-m", "orchestrator.embedded", "--lifeline"),
+                (sys.executable, "-P", "-m", "orchestrator.embedded.one_machine", "--lifeline"),
                 env={**os.environ, **self._settings.environment()},
                 cwd=self._settings.home,
                 stdin=subprocess.PIPE,  # the lifeline
@@ -320,7 +320,7 @@ class Engine:
 
 
 def main(arguments: Iterable[str] | None = None) -> None:
-    """`python -m orchestrator.embedded [--lifeline]`: be the engine until asked to stop."""
+    """`python -m orchestrator.embedded.one_machine`: be the engine until asked to stop."""
     parser = argparse.ArgumentParser(description="the embedded engine of one home")
     parser.add_argument("--lifeline", action="store_true", help="end with standard input")
     options = parser.parse_args(None if arguments is None else list(arguments))

@@ -4,12 +4,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from orchestrator.errors import PlanInvalid
-from orchestrator.kind_options import values_of
+from orchestrator.options.quantities import write_moment, write_share
 from orchestrator.plan import After, Backoff, Gate, Limits, OnConflict, Phase, Scope
-from orchestrator.plan_document import backoff_document, gate_document, limits_document
-from orchestrator.plan_draft import Draft, PhaseDraft
-from orchestrator.plan_language import VERSION, GateText, LimitsText
-from orchestrator.quantities import write_moment, write_share
+from orchestrator.plan_text.document import backoff_document, gate_document, limits_document
+from orchestrator.plan_text.draft import Draft, PhaseDraft
+from orchestrator.plan_text.kind_options import values_of
+from orchestrator.plan_text.language import VERSION, GateText, LimitsText
 
 _ATTEMPTS: int = Phase(restore="", to="", sources=()).attempts
 

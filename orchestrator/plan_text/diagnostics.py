@@ -10,9 +10,9 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from orchestrator.errors import Problem
-from orchestrator.plan_secrets import leaks
-from orchestrator.references import SECRET_WORD
-from orchestrator.yaml_values import decode, read_yaml, split_lines
+from orchestrator.options.references import SECRET_WORD
+from orchestrator.plan_text.leaks import leaks
+from orchestrator.plan_text.yaml_values import decode, read_yaml, split_lines
 
 _WIDTH = 100
 _MASK = "***"

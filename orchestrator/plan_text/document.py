@@ -14,7 +14,19 @@ from pydantic import ValidationError
 
 from orchestrator.catalogue import Catalogue, installed
 from orchestrator.errors import NotFound, PlanInvalid, Problem
-from orchestrator.kind_options import build
+from orchestrator.options.quantities import (
+    read_duration,
+    read_durations,
+    read_flow,
+    read_moment,
+    read_rate,
+    read_share,
+    write_duration,
+    write_durations,
+    write_flow,
+    write_rate,
+    write_share,
+)
 from orchestrator.plan import (
     After,
     Backoff,
@@ -29,19 +41,7 @@ from orchestrator.plan import (
     Users,
     Wave,
 )
-from orchestrator.quantities import (
-    read_duration,
-    read_durations,
-    read_flow,
-    read_moment,
-    read_rate,
-    read_share,
-    write_duration,
-    write_durations,
-    write_flow,
-    write_rate,
-    write_share,
-)
+from orchestrator.plan_text.kind_options import build
 
 
 def canonical(document: Mapping[str, Any]) -> bytes:

@@ -1,0 +1,110 @@
+"""Rows as aligned text: as wide as they are in a file, never wider than a terminal."""
+
+import shutil
+import sys
+import unicodedata
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import islice
+from typing import Any
+
+from msgspec import Struct
+
+from orchestrator.cli.output import cell
+
+BLOCK = 200
+"""So many rows are measured together; a later block may be wider than the one before."""
+GAP = 2
+LEAST = 8
+"""A column is never cut to less."""
+
+
+class Column(Struct, frozen=True):
+    """One field of the rows: what heads it, and on which side it lines up."""
+
+    field: str
+    title: str = ""
+    right: bool = False
+
+    @property
+    def heading(self) -> str:
+        """What stands above it."""
+        return (self.title or self.field.replace("_", " ")).upper()
+
+
+def text(*fields: str) -> tuple[Column, ...]:
+    """Columns of words."""
+    return tuple(Column(field) for field in fields)
+
+
+def numbers(*fields: str) -> tuple[Column, ...]:
+    """Columns of numbers."""
+    return tuple(Column(field, right=True) for field in fields)
+
+
+def lines(rows: Iterable[Mapping[str, Any]], columns: Sequence[Column]) -> Iterator[str]:
+    """A heading and one line a row, as they come."""
+    given = iter(rows)
+    widths = [measure(column.heading) for column in columns]
+    heading = [column.heading for column in columns]
+    while block := [[cell(row.get(c.field)) for c in columns] for row in islice(given, BLOCK)]:
+        for number in range(len(columns)):
+            widths[number] = max(widths[number], *(measure(row[number]) for row in block))
+        fitting = fitted(widths, columns)
+        for row in [heading, *block] if heading else block:
+            yield _line(row, fitting, columns)
+        heading = []
+
+
+def _line(row: Sequence[str], widths: Sequence[int], columns: Sequence[Column]) -> str:
+    parts = [
+        _aligned(value, width, right=column.right)
+        for value, width, column in zip(row, widths, columns, strict=True)
+    ]
+    return (" " * GAP).join(parts).rstrip()
+
+
+def _aligned(value: str, width: int, *, right: bool) -> str:
+    value = cut(value, width)
+    space = " " * (width - measure(value))
+    return space + value if right else value + space
+
+
+def fitted(widths: Sequence[int], columns: Sequence[Column]) -> list[int]:
+    """The widths, with the widest columns of words made narrower until a terminal holds them."""
+    found = list(widths)
+    if not sys.stdout.isatty():
+        return found
+    over = sum(found) + GAP * (len(found) - 1) - shutil.get_terminal_size().columns
+    words = [number for number, column in enumerate(columns) if not column.right]
+    while over > 0 and words:
+        widest = max(words, key=lambda number: found[number])
+        if found[widest] <= LEAST:
+            break
+        found[widest] -= 1
+        over -= 1
+    return found
+
+
+def measure(value: str) -> int:
+    """How many columns of a terminal a text takes."""
+    return len(value) if value.isascii() else sum(_cells(char) for char in value)
+
+
+def _cells(char: str) -> int:
+    if unicodedata.combining(char):
+        return 0
+    return 2 if unicodedata.east_asian_width(char) in "WF" else 1
+
+
+def cut(value: str, width: int) -> str:
+    """The text, with an ellipsis where it is too long."""
+    if measure(value) <= width:
+        return value
+    kept: list[str] = []
+    room = width - 1
+    for char in value:
+        room -= _cells(char)
+        if room < 0:
+            break
+        kept.append(char)
+    return "".join(kept) + "…"
