@@ -123,7 +123,7 @@ def lex(data: bytes, start: int = 0, end: int | None = None, *, old: bool = Fals
     """
     found: list[Lexeme] = []
     offset = start
-    if data.startswith(_BOM, start):
+    if data.startswith(_BOM, start, len(data) if end is None else end):
         found.append(Blank(offset, len(_BOM)))
         offset += len(_BOM)
     raws, gap = _logical_lines(data if not offset and end is None else data[offset:end])
