@@ -322,7 +322,7 @@ class _Look:
 
     def address(self, known: Property, value: bytes) -> bytes | None:
         """ATTENDEE, ORGANIZER."""
-        if value.startswith(b"mailto:") and b" " not in value:
+        if value.startswith(b"mailto:") and value == value.strip():
             return known.canonical + value
         return self.slowly(known, value)
 
