@@ -6,8 +6,8 @@ from typing import Final
 
 from plans.sample.belongings import Event, Task
 
-EVENT_FLAWS: Final = ("unescaped-comma", "mojibake", "no-dtstamp", "windows-zone")
-TASK_FLAWS: Final = ("unescaped-comma", "mojibake", "no-dtstamp")
+EVENT_FLAWS: Final = ("unescaped-comma", "mojibake", "no-uid", "no-dtstamp", "windows-zone")
+TASK_FLAWS: Final = ("unescaped-comma", "mojibake", "no-uid", "no-dtstamp")
 """What may be wrong with a component that can still be understood."""
 
 _WINDOWS: Final = {
@@ -67,8 +67,9 @@ def _event_lines(given: Event, flaw: str) -> list[str]:
 
 def _stamped(given: Event | Task, flaw: str) -> list[str]:
     at = f"{given.revised:%Y%m%dT%H%M%SZ}"
+    uid = [] if flaw == "no-uid" else [f"UID:{given.uid}"]
     stamp = [] if flaw == "no-dtstamp" else [f"DTSTAMP:{at}"]
-    return [f"UID:{given.uid}", *stamp, f"LAST-MODIFIED:{at}"]
+    return [*uid, *stamp, f"LAST-MODIFIED:{at}"]
 
 
 def _component(name: str, lines: Iterable[str], flaw: str) -> bytes:

@@ -71,6 +71,25 @@ STORIES: Final = (
         ("contacts",),
     ),
     Story(
+        "without an id on the phone",
+        3,
+        (Told(BACKUP), Told(DEVICES, 1, "no-uid")),
+        ("contacts", "calendar"),
+    ),
+    Story(
+        "without an id in the backup",
+        3,
+        (Told(BACKUP, 1, "no-uid"), Told(DEVICES)),
+        ("contacts", "notes"),
+    ),
+    Story(
+        "without an id anywhere",
+        3,
+        (Told(BACKUP, 1, "no-uid"), Told(DEVICES, 1, "no-uid")),
+        ("contacts", "calendar"),
+    ),
+    Story("twice in albums", 3, (Told(BACKUP), Told(BACKUP, 1, "in-an-album")), ("photos",)),
+    Story(
         "with a stranger",
         2,
         (Told(BACKUP), Told(DEVICES, 1, "wrong-owner")),
@@ -111,7 +130,7 @@ FLAWS: Final[Mapping[tuple[str, str], Sequence[str]]] = {
     ("contacts", DEVICES): cards.FLAWS,
     ("calendar", BACKUP): calendars.EVENT_FLAWS,
     ("calendar", DEVICES): calendars.EVENT_FLAWS,
-    ("notes", BACKUP): ("undated",),
+    ("notes", BACKUP): ("undated", "no-uid"),
     ("tasks", DEVICES): calendars.TASK_FLAWS,
     ("photos", BACKUP): ("wrong-suffix", "junk-after-end"),
     ("photos", DEVICES): ("wrong-suffix", "junk-after-end"),
@@ -119,7 +138,9 @@ FLAWS: Final[Mapping[tuple[str, str], Sequence[str]]] = {
 """What can be repaired."""
 
 NEEDS_ACCENTS: Final = frozenset({"mojibake", "garbled"})
-MENDS: Final = frozenset({"other-id", *(flaw for flaws in FLAWS.values() for flaw in flaws)})
+MENDS: Final = frozenset(
+    {"other-id", "in-an-album", *(flaw for flaws in FLAWS.values() for flaw in flaws)}
+)
 
 
 def story_for(category: str, rng: Random) -> Story:

@@ -28,8 +28,9 @@ def keep(note: Note, flaw: str = "") -> bytes:
         ]
     else:
         fields["textContent"] = note.body
-    if flaw == "undated":
-        del fields["userEditedTimestampUsec"]
+    gone = {"undated": "userEditedTimestampUsec", "no-uid": "id"}.get(flaw)
+    if gone is not None:
+        del fields[gone]
     return _json(fields)
 
 

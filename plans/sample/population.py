@@ -35,6 +35,8 @@ from plans.sample.sources import Given, Material
 from plans.sample.truth import FILE, Fate, GroundTruth, TrueCopy, TrueItem, canary
 
 PLAN: Final = "sidekick-2009.yaml"
+FEWEST: Final = 8
+"""Two erased ones, two with ids like one another, and four more."""
 MOST: Final = {"contacts": 12, "calendar": 7, "notes": 5, "tasks": 5, "photos": 4}
 """So many items of a category a user has at most; of scores, one a board."""
 
@@ -59,11 +61,11 @@ _BEFORE: Final = LOSS - timedelta(days=30)
 def make_population(folder: Path, *, users: int, seed: int) -> GroundTruth:
     """Write material, live system, lists, plan and truth below `folder`, which is made.
 
-    The same for the same seed, whatever the hash seed and the clock. At least six users.
+    The same for the same seed, whatever the hash seed and the clock. At least `FEWEST` users.
     """
     folder.mkdir(parents=True, exist_ok=True)
     plan = (files("plans") / PLAN).read_bytes()
-    world = _World(folder, users=max(users, 6), seed=seed)
+    world = _World(folder, users=max(users, FEWEST), seed=seed)
     truth = world.tell()
     (folder / PLAN).write_bytes(plan)
     _lists(folder / "material", truth)

@@ -185,7 +185,7 @@ def _contact(material: Material, given: Given) -> str:
     assert isinstance(contact, Contact)  # noqa: S101  by its category
     flaw = given.damage if given.damage in cards.FLAWS else ""
     uid = f"device-{contact.uid[:13]}" if given.damage == "other-id" else None
-    sound = not flaw and given.damage != "garbled"
+    sound = flaw in {"", "no-uid"} and given.damage != "garbled"
     form: cards.Version = "2.1" if given.old_form and sound else "3.0"
     card = material.hurt(given, cards.card(contact, form, flaw, uid=uid))
     if given.source == BACKUP and (given.damage in STORED or not given.old_form):
@@ -233,8 +233,9 @@ def _photo(material: Material, given: Given) -> str:
     form = photo.form
     if given.damage == "wrong-suffix":
         form = "png" if form == "jpg" else "jpg"
-    name = f"IMG_{given.number:04}.{form}"
-    described = notebooks.sidecar(photo, name)
+    album = "Album/" if given.damage == "in-an-album" else ""
+    name = f"{album}IMG_{given.number:04}.{form}"
+    described = notebooks.sidecar(photo, name.removeprefix(album))
     sidecar = f"{name}.supplemental-metadata.json"
     if given.damage == "picture-gone":
         return material.add(given, sidecar, described, b"".join)
