@@ -216,7 +216,8 @@ class LineMending:
         if known.declared and known.declared != kind:
             raise ItemRejected(Reason.VALUE, f"{known.name} is not of the type it declares")
         self.mending.use("declare-dates", Reason.VALUE, f"{known.name} does not say it is a {kind}")
-        return with_params(line, (*line.params, ("VALUE", (kind,))))
+        others = tuple(pair for pair in line.params if pair[0] != "VALUE")
+        return with_params(line, (*others, ("VALUE", (kind,))))
 
     def unzoned(self, line: Line) -> Line:
         """The line without its TZID, which means nothing there."""

@@ -538,6 +538,7 @@ def test_a_row_that_cannot_be_is_quarantined(row, reason):
 
 LINES = st.sampled_from(
     [
+        *("DTSTART;VALUE=:20230105", "ATTENDEE:mailto:a@b.c\t", "DURATION:P1DTT"),
         *(START, "DTSTART;VALUE=DATE:20230105", "DTSTART;TZID=Europe/Berlin:20230105T100000"),
         *("DTSTART;TZID=Here:20230105T100000", "DTSTART:20230105", "DTEND:20230105T110000Z"),
         *("DTEND;TZID=Europe/Berlin:20230105T110000", "DTEND;VALUE=DATE:20230106", "DURATION:PT1H"),
