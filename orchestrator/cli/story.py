@@ -393,6 +393,9 @@ def _shown(path: Path) -> str:
 
 def _command() -> str:
     """How this command is called here."""
+    called = Path(sys.argv[0]).absolute()
     if shutil.which("reinstate"):
         return "reinstate"
-    return quote(_shown(Path(sys.argv[0]).absolute()))
+    if called.name == "reinstate":
+        return quote(_shown(called))
+    return f"{quote(sys.executable)} -m orchestrator.cli.main"
