@@ -227,8 +227,12 @@ class Written(Struct, frozen=True, kw_only=True):
 class Target(Protocol):
     """A live system, opened. One per process; closed by `close`."""
 
-    def identity(self) -> str:
-        """Which live system this is: the same whatever the options say besides. No secrets."""
+    def identity(self, category: str) -> str:
+        """Which live collection this is: the same whatever the options say besides. No secrets.
+
+        Another one where it was emptied by making it anew: what earlier runs put into the old one
+        says nothing of what users deleted from the new one. Asked after `inspect`.
+        """
         ...
 
     def inspect(self, categories: Sequence[str]) -> Capabilities:

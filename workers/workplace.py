@@ -125,5 +125,5 @@ class Workplace:
 
 
 def place_of(target: Target, category: str) -> bytes:
-    """What the journal calls a target's category: the same for every run into the same system."""
-    return hashlib.sha256(f"{target.identity()}\n{category}".encode()).digest()[:16]
+    """What the journal calls a target's category: the same for every run into the same one."""
+    return hashlib.sha256(f"{target.identity(category)}\n{category}".encode()).digest()[:16]

@@ -225,6 +225,15 @@ def test_what_a_user_deleted_after_we_restored_it_stays_deleted(service):
     assert books(service, again).declined == 1
 
 
+def test_a_target_that_was_made_anew_gets_everything_again(service):
+    service.run(plan())
+    service.work.close()
+    target.forget("live")
+    again = service.run(plan())
+    settle(service, again)
+    assert books(service, again).restored == 20
+
+
 @pytest.mark.parametrize(("deleted", "back"), [(-400, True), (-1, False), (1, False)])
 def test_a_deletion_counts_against_older_copies_only_and_after_the_loss_against_all(
     service, deleted, back

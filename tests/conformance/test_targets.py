@@ -174,9 +174,22 @@ def test_two_probes_at_once_do_not_disturb_each_other(example):
 
 
 def test_two_openings_are_one_system(example, target):
-    assert target.identity() == example.open().identity()
+    target.inspect(CATEGORIES)
+    assert target.identity("notes") == example.open().identity("notes")
     one(target, create(target, ANNA, "a", b"x"))
     assert holds(example.open(), ANNA) == holds(target, ANNA)
+
+
+def test_what_was_made_anew_is_another_system(example, target):
+    target.inspect(CATEGORIES)
+    before = target.identity("notes")
+    one(target, create(target, ANNA, "a", b"x"))
+    assert target.identity("notes") == before
+    if not example.make_anew():
+        pytest.skip("cannot be told apart")
+    anew = example.open()
+    anew.inspect(CATEGORIES)
+    assert anew.identity("notes") != before
 
 
 def test_where_an_item_goes_depends_on_its_ident_only(example, target):

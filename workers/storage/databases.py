@@ -107,6 +107,18 @@ class Database:
         port = url.port or url.query.get("port") or 5432
         return f"postgresql:{host}:{port}/{url.database or ''}"
 
+    def birth(self, table: str) -> str:
+        """Another one where a table, quoted, was made anew; SQLite tells it of the file only."""
+
+        def ask(cursor: Any) -> Any:
+            if self.dialect() == "postgresql":
+                cursor.execute("SELECT to_regclass(%s)::oid", (table,))
+            else:
+                cursor.execute("PRAGMA user_version")
+            return cursor.fetchone()[0]
+
+        return str(self.transaction(ask, write=False))
+
     def engine(self) -> Engine:
         """This process's own pool of connections."""
         with self._lock:
@@ -125,13 +137,20 @@ class Database:
         """Make the SQLite file where it is missing; a PostgreSQL database is never made."""
         url = self.url()
         if url.get_backend_name() == "sqlite":
+            path = Path(url.database or "")
             try:
-                Path(url.database or "").touch(mode=0o600)
+                path.touch(mode=0o600)
+                new = path.stat().st_size == 0
             except OSError as error:
                 raise Unavailable(
                     f"sql target: {os.strerror(error.errno or 0)}",
                     hint="check the folder of the SQLite file",
                 ) from None
+            if new:  # tells it from a file of the same name that was there before
+                number = secrets.randbelow(2**31 - 1) + 1
+                self.transaction(
+                    lambda cursor: cursor.execute(f"PRAGMA user_version = {number:d}"), write=True
+                )
 
     def close(self) -> None:
         """Let go of the connections; the next use makes new ones."""

@@ -62,6 +62,9 @@ Key = tuple[str, UserId, str]
 """Category, owner, ref."""
 
 
+_BIRTHS = count(1)
+
+
 @dataclass(kw_only=True)
 class Store:
     """What every target of one name shares, and a test's hands on it."""
@@ -74,6 +77,8 @@ class Store:
     """How many writes were asked for, probes included."""
     lock: threading.RLock = field(default_factory=threading.RLock)
     versions: Iterator[int] = field(default_factory=lambda: count(1))
+    born: int = field(default_factory=lambda: next(_BIRTHS))
+    """Which of the stores of this process it is."""
 
     def put(
         self,
@@ -152,9 +157,10 @@ class MemoryTarget:
     store: Store
     clock: Callable[[], datetime]
 
-    def identity(self) -> str:
-        """The store's name."""
-        return f"memory:{self.name}"
+    def identity(self, category: str) -> str:
+        """The store's name, and which of its stores over time."""
+        del category
+        return f"memory:{self.name}:{self.store.born}"
 
     def inspect(self, categories: Sequence[str]) -> Capabilities:
         """Probe each category under one lock, so that nobody ever sees the probe."""

@@ -93,9 +93,10 @@ class SqlTarget:
         self._known: dict[str, _Known] = {}
         self._lock = threading.Lock()
 
-    def identity(self) -> str:
-        """Dialect, host and database; or the file. Tables are told apart by category."""
-        return f"sql:{self._database.identity()}"
+    def identity(self, category: str) -> str:
+        """Dialect, host and database, or the file; and which table it is by the server's count."""
+        birth = self._database.birth(self._table(category).layout.table)
+        return f"sql:{self._database.identity()}:{birth}"
 
     def close(self) -> None:
         """Close the connections."""

@@ -38,7 +38,15 @@ from orchestrator.ports import (
     Written,
 )
 from workers.formats.path_parts import escape
-from workers.storage.durable import Staging, away, locked, opened, sync_folders
+from workers.storage.durable import (
+    Staging,
+    away,
+    locked,
+    mark,
+    mark_of,
+    opened,
+    sync_folders,
+)
 from workers.storage.item_commits import Staged, commit, rounds, stage
 from workers.storage.item_files import LONGEST, entry_of, listing, live_of, name_of, seen_of
 
@@ -92,9 +100,10 @@ class VdirTarget:
     file_mode: int
     folder_mode: int
 
-    def identity(self) -> str:
-        """The folder's path, links resolved."""
-        return f"vdir:{self.root.resolve()}"
+    def identity(self, category: str) -> str:
+        """The folder's path, links resolved, and the mark that inspection put on it."""
+        del category
+        return f"vdir:{self.root.resolve()}:{mark_of(self.root)}"
 
     def close(self) -> None:
         """Nothing is kept open between calls."""
@@ -107,6 +116,7 @@ class VdirTarget:
             with away("vdir target"):
                 self.root.mkdir(mode=self.folder_mode, parents=True, exist_ok=True)
         with away("vdir target"), opened(self.root) as root, locked(root):
+            mark(root)
             for category in categories:
                 self._remove_probes(root, category)
                 try:

@@ -30,6 +30,10 @@ class InProcess(Example):
     def foreign(self):
         return "put by hand"
 
+    def make_anew(self):
+        forget(self.name)
+        return True
+
     def take_away(self):
         self.store.away = True
 

@@ -70,6 +70,17 @@ class Sqlite(Example):
     def prepare(self):
         self.open().inspect(["contacts", "notes"])
 
+    def make_anew(self):
+        if self.engine.dialect.name == "sqlite":
+            for file in self.folder.glob("live.db*"):
+                file.unlink()
+            return type(self) is Sqlite
+        with self.engine.begin() as connection:
+            for table in reversed(reflected(self.engine).sorted_tables):
+                table.drop(connection)
+        self.prepare()
+        return True
+
     def kind(self):
         return Sql(url=self.url)
 
@@ -94,13 +105,17 @@ class Sqlite(Example):
         path.mkdir()
 
     def trace(self):
-        schema = sqlalchemy.MetaData()
-        schema.reflect(self.engine)
         with self.engine.connect() as connection:
             return {
                 table.name: sorted(map(repr, connection.execute(table.select())))
-                for table in schema.sorted_tables
+                for table in reflected(self.engine).sorted_tables
             }
+
+
+def reflected(engine):
+    schema = sqlalchemy.MetaData()
+    schema.reflect(engine)
+    return schema
 
 
 class SqliteMapped(Sqlite):

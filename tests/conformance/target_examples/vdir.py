@@ -34,6 +34,11 @@ class Exclusive(Example):
     def foreign(self):
         return "Anna's sister (new).vcf"
 
+    def make_anew(self):
+        shutil.rmtree(self.root)
+        self.root.mkdir()
+        return True
+
     def take_away(self):
         shutil.rmtree(self.root)
         self.root.write_bytes(b"")  # or else inspection makes it again

@@ -32,7 +32,7 @@ def test_targets_of_other_names_hold_nothing_of_this_one(target, tmp_path):
         Surroundings(folder=tmp_path, secret=lambda text: text, clock=lambda: NOW)
     )
     assert list(other.survey("contacts", [OWNER])) == []
-    assert other.identity() != target.identity()
+    assert other.identity("notes") != target.identity("notes")
     forget(f"{tmp_path} other")
 
 
