@@ -48,11 +48,11 @@ class Example(ABC):
     def foreign(self) -> str:
         """A ref that users' programs make, and this target never would."""
 
-    @abstractmethod
     def make_anew(self):
         """Remove it with all that it holds; False where a new one cannot be told from it."""
         return False
 
+    @abstractmethod
     def take_away(self) -> None:
         """Make all of it unreachable, as a lost mount or a stopped server would."""
 
