@@ -176,6 +176,11 @@ class Progress:
         with self._ledger.read() as connection:
             return RunState(_row(connection, run_id).state)
 
+    def is_led(self) -> bool:
+        """Whether a conductor looks after runs at this moment."""
+        with self._ledger.read() as connection:
+            return _is_led(connection, self._ledger.clock(connection))
+
     def status(self, run_id: str) -> Status:
         """The run as it stands now."""
         with self._ledger.read() as connection:
@@ -622,7 +627,7 @@ def _working(connection: Connection, run_id: str) -> int:
 def _speed(
     connection: Connection, run_id: str, phases: Sequence[PhaseProgress]
 ) -> tuple[float | None, tuple[float, float] | None, float | None]:
-    """Items a second of late, how long the rest takes at slow and at fast times, seconds measured."""
+    """Items a second of late, how long the rest may take, and over how many seconds that is."""
     rows = connection.execute(
         select(speed).where(speed.c.run == run_id).order_by(speed.c.at.desc()).limit(31)
     ).all()

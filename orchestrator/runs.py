@@ -175,7 +175,7 @@ class Runs:
             row = _row(connection, run_id)
             if row.state != RunState.AWAITING_APPROVAL:
                 raise Refused(f"the run does not await approval, it is {row.state}")
-            if _same_person(who, row.author):
+            if same_person(who, row.author):
                 raise Refused(
                     "nobody approves a plan of their own",
                     hint="ask somebody else: reinstate approve RUN --as NAME",
@@ -252,7 +252,7 @@ class Runs:
         """Let held gates pass; how many. Without `phase` and `wave`: every gate that is held."""
         with self._ledger.begin() as connection:
             row = _row(connection, run_id)
-            if _same_person(who, row.author):
+            if same_person(who, row.author):
                 raise Refused("nobody promotes a run of their own", hint="ask somebody else")
             held = select(cell.c.phase, cell.c.wave).where(
                 cell.c.run == run_id, cell.c.state == CellState.HELD
@@ -396,7 +396,8 @@ def _row(connection: Connection, run_id: str) -> Any:
     return row
 
 
-def _same_person(one: str, other: str) -> bool:
+def same_person(one: str, other: str) -> bool:
+    """Whether two names are one person's, however they are spelled."""
     return one.strip().casefold() == other.strip().casefold()
 
 

@@ -39,3 +39,14 @@ def exit_of(status: "Status") -> Exit:
         case _:
             held = any(cell.state is CellState.HELD for cell in status.cells)
             return Exit.HELD if held else Exit.DONE
+
+
+def outcome_of(status: "Status") -> str | None:
+    """How a run that is over ended, as a word; None while it is under way."""
+    match status.run.state:
+        case RunState.REFUSED | RunState.CANCELLED:
+            return str(status.run.state)
+        case RunState.FINISHED:
+            return {Exit.SOME_FAILED: "failed", Exit.LOSSES: "losses"}.get(exit_of(status), "done")
+        case _:
+            return None

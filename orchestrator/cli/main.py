@@ -1,13 +1,16 @@
 """`reinstate`: every command, and what happens when one of them fails."""
 
+import difflib
 import os
 import sys
+from collections.abc import Mapping, Sequence
+from types import TracebackType
 
-from cyclopts import App
+from cyclopts import App, CycloptsError, Parameter
 
-import orchestrator
-from orchestrator.cli import plans, steering, system, views
+from orchestrator.cli import people, plans, steering, streams, system, views
 from orchestrator.cli.exits import Exit
+from orchestrator.cli.help import Command, overview, page
 from orchestrator.cli.quarantine import quarantine
 from orchestrator.errors import (
     LeaseLost,
@@ -18,71 +21,138 @@ from orchestrator.errors import (
     Unavailable,
 )
 
-app = App(
-    name="reinstate",
-    help="Puts users' data back after a service lost it, and proves what it did.",
-    version=orchestrator.VERSION,
-    result_action="return_value",
-)
-for command in (
-    system.demo,
-    system.up,
-    plans.check,
-    plans.preview,
-    plans.submit,
-    steering.approve,
-    steering.pause,
-    steering.resume,
-    steering.cancel,
-    steering.promote,
-    steering.decline,
-    views.runs,
-    views.status,
-    views.watch,
-    views.users,
-    views.user,
-    views.failures,
-    steering.retry,
-    quarantine,
-    views.losses,
-    views.report,
-    views.audit,
-    system.doctor,
-    system.version,
-):
-    app.command(command)
+GROUPS: Mapping[str, Mapping[str, Command]] = {
+    "Plans": {
+        "check": plans.check,
+        "preview": plans.preview,
+        "submit": plans.submit,
+    },
+    "Runs": {
+        "runs": views.runs,
+        "status": views.status,
+        "watch": views.watch,
+        "approve": steering.approve,
+        "pause": steering.pause,
+        "resume": steering.resume,
+        "cancel": steering.cancel,
+        "promote": steering.promote,
+        "decline": steering.decline,
+    },
+    "Users, failures and losses": {
+        "users": people.users,
+        "user": people.user,
+        "failures": people.failures,
+        "retry": steering.retry,
+        "quarantine": quarantine,
+        "losses": people.losses,
+    },
+    "Proof": {
+        "report": views.report,
+        "audit": views.audit,
+    },
+    "This machine": {
+        "demo": system.demo,
+        "up": system.up,
+        "worker": system.worker,
+        "conductor": system.conductor,
+        "doctor": system.doctor,
+        "version": system.version,
+    },
+}
+COMMANDS: Mapping[str, Command] = {
+    name: command for group in GROUPS.values() for name, command in group.items()
+}
+_HELP = frozenset({"--help", "-h"})
 
 
 def main() -> None:
     """Run one command; the exit status says how it went (docs/cli.md)."""
-    arguments = [word for word in sys.argv[1:] if word != "--debug"]
+    sys.excepthook = _unexpected
+    sys.exit(run(sys.argv[1:]))
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run one command given as words; its exit status."""
+    streams.prepare()
+    words = list(arguments)
+    debug = "--debug" in words
+    if debug:
+        words.remove("--debug")
+        sys.excepthook = sys.__excepthook__
     try:
-        status = _run(arguments, debug=len(arguments) != len(sys.argv) - 1)
+        status = _answer(words)
         sys.stdout.flush()
-    except BrokenPipeError:  # whoever read our output has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        status = Exit.DONE
-    sys.exit(status)
-
-
-def _run(arguments: list[str], *, debug: bool) -> int:
-    from orchestrator.cli.output import notices
-    from orchestrator.cli.problems import show_error
-
-    try:
-        found = app(arguments, error_console=notices(), exit_on_error=True, print_error=True)
-    except KeyboardInterrupt:
-        notices().print("stopped watching; a submitted run goes on where an engine runs")
-        return Exit.INTERRUPTED
     except ReinstateError as error:
         if debug:
             raise
-        show_error(error)
-        return _status(error)
-    return found if isinstance(found, int) else Exit.DONE
+        status = _explain(error)
+    except BrokenPipeError:  # whoever read our output has seen enough
+        streams.mute(sys.stdout)
+        status = Exit.DONE
+    except KeyboardInterrupt:
+        status = Exit.INTERRUPTED
+    streams.flush()
+    return status
 
 
-def _status(error: ReinstateError) -> Exit:
+def _answer(words: list[str]) -> int:
+    from orchestrator.cli.arguments import checked
+
+    words = checked(words)
+    if words and words[0] == "help":
+        words = [*words[1:2], "--help"]
+    name = words[0] if words else "--help"
+    if name in _HELP:
+        sys.stdout.write(overview(GROUPS))
+        return Exit.DONE
+    if name == "--version":
+        return system.version()
+    if name not in COMMANDS:
+        raise _unknown(name)
+    if _HELP & set(words[1:]):
+        sys.stdout.write(page(name, COMMANDS[name]))
+        return Exit.DONE
+    return _call(name, words)
+
+
+def _call(name: str, words: Sequence[str]) -> int:
+    app = App(
+        help_flags=(),
+        version_flags=(),
+        default_parameter=Parameter(negative="", negative_iterable=""),
+        result_action="return_value",
+    )
+    app.command(COMMANDS[name], name=name)
+    try:
+        status = app(words, print_error=False, exit_on_error=False, verbose=False)
+    except CycloptsError as error:
+        raise PlanInvalid(_said(error), hint=f"reinstate {name} --help") from error
+    return int(status)
+
+
+def _said(error: CycloptsError) -> str:
+    """What cyclopts found wrong, as a sentence of ours; of an option given as --x=y, the x only."""
+    text = " ".join(str(error).split()).rstrip(".")
+    return text[:1].lower() + text[1:]
+
+
+def _unknown(name: str) -> PlanInvalid:
+    near = difflib.get_close_matches(name, COMMANDS, n=1)
+    if name.startswith("-"):
+        return PlanInvalid("a command comes first, then its options", hint="reinstate --help")
+    return PlanInvalid(
+        f"there is no command '{name[:40]}'",
+        hint=f"did you mean {near[0]}?" if near else "list them: reinstate --help",
+    )
+
+
+# What went wrong ----------------------------------------------------------------------------------
+
+
+def _explain(error: ReinstateError) -> Exit:
+    from orchestrator.cli.problems import show_error
+
+    show_error(error)
     match error:
         case PlanInvalid() | NotFound():
             return Exit.USAGE
@@ -92,6 +162,23 @@ def _status(error: ReinstateError) -> Exit:
             return Exit.REFUSED
         case _:
             return Exit.UNEXPECTED
+
+
+def _unexpected(
+    kind: type[BaseException], error: BaseException, trace: TracebackType | None
+) -> None:
+    """What nobody foresaw, without the values that a traceback may hold."""
+    from orchestrator.cli.output import hint, say
+    from orchestrator.logs import describe
+
+    del kind, trace
+    facts = describe(error)
+    place = facts["frames"][-1] if facts["frames"] else "an unknown place"
+    say(
+        f"error: this was not foreseen: {facts['error']} at {place}, {facts['fingerprint']}",
+        tone="red",
+    )
+    hint(f"report it; --debug shows a traceback, which may hold personal data (pid {os.getpid()})")
 
 
 if __name__ == "__main__":

@@ -108,8 +108,9 @@ def show_rows(
 
     def shown() -> Iterable[Mapping[str, Any]]:
         nonlocal last
-        for last in islice(given, limit or None):
-            yield last
+        for row in islice(given, limit or None):
+            last = row
+            yield row
 
     match form:
         case "json":

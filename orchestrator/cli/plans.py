@@ -5,7 +5,9 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
+from orchestrator.cli.arguments import Approvers, Author, Wait
 from orchestrator.cli.exits import Exit
+from orchestrator.cli.help import Takes
 from orchestrator.cli.output import Format
 
 if TYPE_CHECKING:
@@ -16,16 +18,19 @@ if TYPE_CHECKING:
     from orchestrator.plan import Plan
 
 PlanFile = Annotated[Path, Parameter(help="The plan, a YAML file.")]
-Author = Annotated[str | None, Parameter(name="--author", help="Who submits it; default: you.")]
 LARGEST = 1024 * 1024 + 1
 
 
 def check(plan: PlanFile, /) -> Exit:
-    """Read a plan and name everything that is wrong with it, with line and hint. Offline."""
-    from orchestrator.cli.output import notices
+    """Read a plan and name everything that is wrong with it, with line and hint. Offline.
 
-    read_checked(plan)
-    notices().print(f"{plan}: no errors")
+    The lists that it names (users, declined users, census) are read, too. Warnings do not stop a
+    plan; errors end the command with 2.
+    """
+    from orchestrator.cli.output import say
+
+    found, _ = read_checked(plan)
+    say(f"{plan}: no errors; {len(found.phases)} phases, digest {found.digest[:12]}")
     return Exit.DONE
 
 
@@ -41,26 +46,25 @@ def preview(
 
     Everything is read, validated and decided as in the run itself. The digest it ends with
     makes `submit --preview DIGEST` refuse when plan or recovered data have changed since.
+
+    Ends with 3 where units failed, and with 7 where the plan would be refused.
     """
-    from orchestrator.cli.output import console, notices, print_json
-    from orchestrator.cli.session import engine_for, session
-    from orchestrator.cli.views import books_table
+    from orchestrator.cli.output import print_document
+    from orchestrator.cli.previews import document, show
+    from orchestrator.cli.session import session
     from orchestrator.cli.waiting import wait_for
 
+    if sample is not None and sample < 1:
+        raise _few_users()
     parsed, text = read_checked(plan)
-    with session() as asked, engine_for(asked.settings) as engine:
+    with session() as asked:
         run_id = hand_in(asked, parsed, text, plan, author, preview=True, sample=sample)
-        status = wait_for(asked, run_id, engine)
-        if output != "table":
-            print_json(
-                {"run": run_id, "status": status, "inventory": asked.progress.inventory(run_id)}
-            )
+        status = wait_for(asked, run_id)
+        if output == "table":
+            show(status, sampled=sample is not None)
         else:
-            for warning in status.warnings:
-                notices().print(f"note: {warning}", markup=False)
-            console().print(books_table(status))
-            console().print(f"preview digest {status.digest}", markup=False)
-        return Exit.REFUSED if status.run.why else Exit.DONE
+            print_document(document(status, asked.progress.inventory(run_id)), output)
+    return status.exit
 
 
 def submit(
@@ -68,36 +72,63 @@ def submit(
     /,
     *,
     preview: Annotated[
-        str | None, Parameter(help="Refuse when plan or data changed since that preview.")
+        str | None,
+        Parameter(help="Refuse when plan or data changed since that preview."),
+        Takes("DIGEST"),
     ] = None,
-    approve: Annotated[
-        list[str] | None,
-        Parameter(help="Approve in the name of somebody who is not the author; repeatable."),
-    ] = None,
+    approve: Approvers = None,
     author: Author = None,
-    wait: Annotated[bool, Parameter(negative="", help="Watch until it ends.")] = False,
+    wait: Wait = False,
 ) -> Exit:
     """Submit a plan; prints the id of its run.
 
-    With `--wait`, on a machine where nothing runs, broker, workers and conductor are started for
-    as long as it takes, and the exit status tells how the run ended.
+    With `--wait` the exit status tells how the run ended: 0 restored, 3 some units failed,
+    4 something is lost or quarantined, 5 held at a gate or paused, 7 refused or not approved.
+
+        reinstate submit plan.yaml
+        reinstate submit plan.yaml --wait --approve jo
     """
     import sys
 
-    from orchestrator.cli.output import notices
-    from orchestrator.cli.session import engine_for, session
+    from orchestrator.cli import streams
+    from orchestrator.cli.output import hint
+    from orchestrator.cli.session import operator, session
     from orchestrator.cli.waiting import wait_for
 
+    approvers = list(dict.fromkeys(operator(name) for name in approve or ()))
     parsed, text = read_checked(plan)
     with session() as asked:
+        refuse_own_approval(operator(author), approvers)
         run_id = hand_in(asked, parsed, text, plan, author, expected=preview)
-        sys.stdout.write(run_id + "\n")
-        sys.stdout.flush()
-        if not wait and not approve:
-            notices().print(f"watch it: reinstate watch {run_id}", markup=False)
-            return Exit.DONE
-        with engine_for(asked.settings) as engine:
-            return wait_for(asked, run_id, engine, approve=approve or (), to_the_end=wait).exit
+        try:
+            sys.stdout.write(run_id + "\n")
+            sys.stdout.flush()
+        except BrokenPipeError:
+            streams.mute(sys.stdout)
+        if wait or approvers:
+            return wait_for(asked, run_id, approve=approvers, to_the_end=wait).exit
+        hint(f"watch it: reinstate watch {run_id}")
+        if not asked.progress.is_led():
+            hint("nothing moves it yet, no engine is running: reinstate up")
+    return Exit.DONE
+
+
+def refuse_own_approval(author: str, approvers: "list[str]") -> None:
+    """Refuse before anything is submitted what could not be approved afterwards."""
+    from orchestrator.errors import Refused
+    from orchestrator.runs import same_person
+
+    if any(same_person(name, author) for name in approvers):
+        raise Refused(
+            "nobody approves a plan of their own; nothing was submitted",
+            hint="--approve names somebody else, --author who submits it",
+        )
+
+
+def _few_users() -> Exception:
+    from orchestrator.errors import PlanInvalid
+
+    return PlanInvalid("a sample has one user or more", hint="leave --sample out for everyone")
 
 
 def read_checked(path: Path) -> "tuple[Plan, bytes]":
@@ -113,13 +144,12 @@ def read_checked(path: Path) -> "tuple[Plan, bytes]":
             text = file.read(LARGEST)
     except OSError as error:
         raise PlanInvalid(
-            f"{path} cannot be read ({error.strerror})", hint="name a plan: reinstate check PLAN"
+            f"{path} cannot be read ({error.strerror})", hint="name a plan, a YAML file"
         ) from error
     plan, problems = diagnose(text, str(path))
-    if plan is None:
-        show_problems(problems, text, str(path))
-        raise SystemExit(Exit.USAGE)
     show_problems(problems, text, str(path))
+    if plan is None:
+        raise PlanInvalid("")  # every problem was shown at its line
     in_lists = check_lists(plan, path.parent, categories=categories())
     if in_lists:
         raise PlanInvalid(in_lists[0].message, problems=in_lists, hint=in_lists[0].hint)

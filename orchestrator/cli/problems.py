@@ -3,8 +3,11 @@
 import sys
 from collections.abc import Sequence
 
-from orchestrator.cli.output import notices
+from orchestrator.cli.output import colourful, hint, say
 from orchestrator.errors import PlanInvalid, Problem, ReinstateError
+
+MOST = 20
+"""Problems of lists that are shown; a list of a million users can have as many."""
 
 
 def show_problems(problems: Sequence[Problem], text: bytes, path: str) -> None:
@@ -12,15 +15,16 @@ def show_problems(problems: Sequence[Problem], text: bytes, path: str) -> None:
     from orchestrator.plan_text.diagnostics import render
 
     if problems:
-        sys.stderr.write(render(problems, text, path, color=notices().is_terminal))
+        sys.stderr.write(render(problems, text, path, color=colourful()))
 
 
 def show_error(error: ReinstateError) -> None:
-    """One error and its hint."""
-    out = notices()
+    """One error and its hint; of a list, every line that is wrong."""
     problems = error.problems if isinstance(error, PlanInvalid) else ()
-    for problem in problems[1:]:
-        out.print(f"error: {problem.message}", markup=False)
-    out.print(f"error: {error.message}", markup=False, style="red")
+    for message in [problem.message for problem in problems[:MOST]] or [error.message]:
+        if message:
+            say(f"error: {message}", tone="red")
+    if len(problems) > MOST:
+        say(f"and {len(problems) - MOST} more", tone="red")
     if error.hint:
-        out.print(f"hint: {error.hint}", markup=False)
+        hint(error.hint)

@@ -1,27 +1,31 @@
 """The `quarantine` command: list copies that failed validation, export them, hand them back."""
 
 import json
+import re
+from collections.abc import Iterator, Mapping
 from hashlib import sha256
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
 
 from cyclopts import Parameter
 
+from orchestrator.cli.arguments import Limit, Reason, Run, Wait, Who
 from orchestrator.cli.exits import Exit
+from orchestrator.cli.help import Takes
 from orchestrator.cli.output import Format
-from orchestrator.cli.steering import Reason, Who
-from orchestrator.cli.views import Limit, Run
+from orchestrator.errors import PlanInvalid, Refused
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
-
     from orchestrator.cli.session import Session
 
 REASONS = "reasons.jsonl"
-_SHOWN = ("user", "category", "source", "reason", "detail", "length")
+MOST = 10_000
+"""Copies that are handed back at once: their units are tried again together or not at all."""
+_SUFFIX = re.compile(r"\.[a-z0-9]{1,5}", re.ASCII)
+_NAME = re.compile(r"[0-9]{9,18}\.[a-z0-9]{1,5}", re.ASCII)
 
 
-def quarantine(
+def quarantine(  # noqa: PLR0913  one command, and the options of its three actions
     run: Run = "last",
     action: Annotated[
         Literal["list", "export", "release"], Parameter(help="What to do with them.")
@@ -29,52 +33,75 @@ def quarantine(
     folder: Annotated[Path | None, Parameter(help="Of `export` and `release`.")] = None,
     /,
     *,
+    after: Annotated[
+        int, Parameter(help="Of `list`: go on behind this number."), Takes("NUMBER")
+    ] = 0,
     limit: Limit = 50,
     unchanged: Annotated[
-        bool, Parameter(negative="", help="Release files that were not edited, too.")
+        bool, Parameter(help="Of `release`: files that were not edited, too.")
     ] = False,
+    wait: Wait = False,
     reason: Reason = "",
     as_: Who = None,
     output: Format = "table",
 ) -> Exit:
     """Copies that failed validation: list them, export their bytes, or hand edited ones back.
 
-    `export` writes each copy as a file and `reasons.jsonl` beside them. `release` reads such a
-    folder after files in it were mended: their units are read again, with these copies first.
+    `export` writes each copy as a file into a new folder, and `reasons.jsonl` beside them: whose
+    it is, where it was found, what is wrong. `release` reads such a folder after files in it were
+    mended: their units are read again, with these copies before those of any source.
+
+        reinstate quarantine 7f3a export damaged
+        reinstate quarantine 7f3a release damaged --reason "mended by hand" --wait
     """
     from orchestrator.cli.session import operator, session
-    from orchestrator.errors import PlanInvalid
 
     with session() as asked:
         run_id = asked.run(run)
         match action, folder:
             case "list", _:
-                _list(asked, run_id, limit, output)
+                _list(asked, run_id, after, limit, output)
             case _, None:
                 raise PlanInvalid(
-                    f"{action} needs a folder", hint=f"reinstate quarantine {run} {action} DIR"
+                    f"{action} needs a folder", hint=f"reinstate quarantine {run_id} {action} DIR"
                 )
             case "export", Path():
                 _export(asked, run_id, folder)
             case "release", Path():
-                _release(
-                    asked, run_id, folder, unchanged=unchanged, who=operator(as_), reason=reason
+                return _release(
+                    asked,
+                    run_id,
+                    folder,
+                    unchanged=unchanged,
+                    who=operator(as_),
+                    reason=reason,
+                    wait=wait,
                 )
     return Exit.DONE
 
 
-def _list(asked: "Session", run_id: str, limit: int, output: str) -> None:
-    from orchestrator.cli.output import notices, show_rows
+def _list(asked: "Session", run_id: str, after: int, limit: int, output: str) -> None:
+    from orchestrator.cli.output import hint, show_rows
+    from orchestrator.cli.tables import numbers, text
 
-    rows = list(asked.progress.quarantine(run_id, limit=limit + 1 if limit else None))
-    show_rows(rows[: limit or None], output, _SHOWN, empty="nothing is quarantined")
-    if limit and len(rows) > limit:
-        notices().print(f"there are more; see them with --limit {limit * 10}")
+    last = show_rows(
+        asked.progress.quarantine(run_id, after=after),
+        output,
+        (
+            *numbers("number"),
+            *text("user", "category", "source", "reason", "detail"),
+            *numbers("length"),
+            *text("released"),
+        ),
+        empty="nothing is quarantined",
+        limit=limit,
+    )
+    if last is not None:
+        hint(f"there are more: reinstate quarantine {run_id} --after {last['number']}")
 
 
 def _export(asked: "Session", run_id: str, folder: Path) -> None:
-    from orchestrator.cli.output import notices, plain
-    from orchestrator.errors import PlanInvalid
+    from orchestrator.cli.output import hint, plain, say
 
     try:
         folder.mkdir(parents=True, mode=0o700)
@@ -83,47 +110,74 @@ def _export(asked: "Session", run_id: str, folder: Path) -> None:
     except OSError as error:
         raise PlanInvalid(f"{folder} cannot be made ({error.strerror})") from error
     number = 0
-    with (folder / REASONS).open("w", encoding="utf-8") as reasons:
-        for row in asked.progress.quarantine(run_id):
-            name = _file_name(row)
-            (folder / name).write_bytes(row["data"])
-            reasons.write(json.dumps({"export": name, **plain(row)}, ensure_ascii=False) + "\n")
-            number += 1
-    notices().print(
-        f"{number:,} copies written; mend what can be mended, then hand it back: "
-        f"reinstate quarantine {run_id} release {folder}",
-        markup=False,
-    )
+    try:
+        with (folder / REASONS).open("w", encoding="utf-8") as reasons:
+            for row in asked.progress.quarantine(run_id):
+                name = _file_name(row)
+                (folder / name).write_bytes(row["data"])
+                reasons.write(json.dumps({"export": name, **plain(row)}) + "\n")
+                number += 1
+    except OSError as error:
+        raise Refused(
+            f"writing to {folder} failed after {number:,} copies ({error.strerror})",
+            hint="make room and export into a new folder",
+        ) from error
+    say(f"{number:,} copies written to {folder}, and why each is there to {folder / REASONS}")
+    if number:
+        hint(f"mend what can be mended, then: reinstate quarantine {run_id} release {folder}")
+
+
+def _file_name(row: Mapping[str, Any]) -> str:
+    """The number of the copy; of the name that it had, only a plain suffix, for editors."""
+    suffix = PurePosixPath(str(row["file"])).suffix.lower()
+    return f"{row['number']:09d}{suffix if _SUFFIX.fullmatch(suffix) else '.bin'}"
 
 
 def _release(
-    asked: "Session", run_id: str, folder: Path, *, unchanged: bool, who: str, reason: str
-) -> None:
-    from orchestrator.cli.output import notices
+    asked: "Session",
+    run_id: str,
+    folder: Path,
+    *,
+    unchanged: bool,
+    who: str,
+    reason: str,
+    wait: bool,
+) -> Exit:
+    from orchestrator.cli.output import hint, say
+    from orchestrator.cli.steering import go_on
 
     copies = {
-        row["number"]: data
-        for row, data in _edited(folder)
-        if unchanged or sha256(data).hexdigest() != row["sha256"]
+        number: data
+        for number, digest, data in _files(folder)
+        if unchanged or sha256(data).hexdigest() != digest
     }
-    number = asked.runs.release(run_id, copies, who=who, reason=reason)
-    notices().print(f"{number:,} copies released; watch: reinstate watch {run_id}", markup=False)
-
-
-def _file_name(row: "Mapping[str, Any]") -> str:
-    return f"{row['number']:09d}.bin"
-
-
-def _edited(folder: Path) -> "Iterator[tuple[dict[str, Any], bytes]]":
-    from orchestrator.errors import PlanInvalid
-
-    try:
-        for line in (folder / REASONS).read_text(encoding="utf-8").splitlines():
-            row = json.loads(line)
-            file = folder / _file_name(row)
-            if file.is_file():
-                yield row, file.read_bytes()
-    except (OSError, ValueError, KeyError) as error:
+    if len(copies) > MOST:
         raise PlanInvalid(
-            f"{folder} is not what `quarantine export` wrote", hint=f"it needs {REASONS}"
+            f"{len(copies):,} copies are too many at once, at most {MOST:,}",
+            hint=f"move some of the files out of {folder} and hand them back afterwards",
+        )
+    taken = asked.runs.release(run_id, copies, who=who, reason=reason) if copies else 0
+    given = len(copies)
+    if not given:
+        say("no file was edited, so nothing is handed back")
+        hint("edit the files in place; --unchanged hands back the others, too")
+        return Exit.DONE
+    say(f"{taken:,} of {given:,} copies are handed back")
+    if taken < given:
+        hint("the others are not in quarantine any more: export again to see what is")
+    return go_on(asked, run_id, wait=wait and taken > 0, moves=taken > 0)
+
+
+def _files(folder: Path) -> Iterator[tuple[int, str, bytes]]:
+    """Number, original hash and bytes of every exported file that is still there."""
+    try:
+        with (folder / REASONS).open(encoding="utf-8") as lines:
+            for line in lines:
+                row = cast("Mapping[str, Any]", json.loads(line))
+                name, number, digest = row["export"], row["number"], row["sha256"]
+                if _NAME.fullmatch(name) and (folder / name).is_file():
+                    yield int(number), str(digest), (folder / name).read_bytes()
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise PlanInvalid(
+            f"{folder} is not what `quarantine export` wrote", hint=f"it needs its {REASONS}"
         ) from error

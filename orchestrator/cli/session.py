@@ -3,7 +3,7 @@
 import getpass
 import os
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
 from orchestrator.embedded.one_machine import Engine, engine_running
@@ -51,20 +51,48 @@ def session() -> Generator[Session]:
         ledger.close()
 
 
+class Attendance:
+    """Sees to it that an engine works while somebody waits, where the broker is ours to start.
+
+    It starts none where one works already, and takes over when that one goes.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        """Starts nothing yet."""
+        self._settings = settings
+        self._engines = ExitStack()
+        self._engine: Engine | None = None
+        self.ours = False
+        """Whether the engine ends when we do."""
+
+    def tend(self) -> None:
+        """Start an engine where there is none; start it again where it died."""
+        if self._engine is not None:
+            self._engine.revive()
+        elif self._settings.broker_url == AUTO and not engine_running(self._settings.home):
+            self.ours = True
+            self._engine = self._engines.enter_context(Engine(self._settings))
+
+    def close(self) -> None:
+        """Stop our engine, if there is one."""
+        self._engine = None
+        self._engines.close()
+
+
 @contextmanager
-def engine_for(settings: Settings) -> Generator[Engine | None]:
-    """An engine for as long as it is needed, where none runs and no broker is configured."""
-    if settings.broker_url != AUTO or engine_running(settings.home):
-        yield None
-        return
-    with Engine(settings) as engine:
-        yield engine
+def attendance(settings: Settings) -> Generator[Attendance]:
+    """Somebody who can start an engine, for as long as it is needed."""
+    found = Attendance(settings)
+    try:
+        yield found
+    finally:
+        found.close()
 
 
 def operator(name: str | None) -> str:
     """Who is at the keyboard, unless they say otherwise."""
     if name:
-        return name
+        return name.strip()
     try:
         return getpass.getuser()
     except (KeyError, OSError):

@@ -22,8 +22,8 @@ _PLAIN = str.maketrans(
         "·": "-",
         "…": "~",
         "→": ">",
-        "–": "-",
-        "’": "'",
+        "\N{EN DASH}": "-",
+        "\N{RIGHT SINGLE QUOTATION MARK}": "'",
     }
 )
 """What stands for our own signs; each is one column wide, so that tables stay aligned."""

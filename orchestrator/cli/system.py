@@ -1,46 +1,128 @@
-"""Commands about the installation: demo, up, doctor, version."""
+"""Commands about this machine: demo, up, worker, conductor, doctor, version."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
 from orchestrator.cli.exits import Exit
+from orchestrator.cli.help import Takes
 from orchestrator.cli.output import Format
+
+if TYPE_CHECKING:
+    from orchestrator.settings import Settings
 
 
 def up() -> Exit:
-    """Run broker, workers and conductor on this machine until stopped."""
+    """Run broker, workers and conductor on this machine until stopped.
+
+    Runs that were stopped go on where they were. Ctrl-C or SIGTERM ends it: workers finish what
+    they have in hand and hand back the rest. One engine works in a home; another stands by.
+    """
     import os
+    import signal
     import threading
 
-    from orchestrator.cli.output import notices
-    from orchestrator.embedded.one_machine import Engine
+    from orchestrator.cli.output import hint, say
+    from orchestrator.embedded.one_machine import Engine, engine_running
     from orchestrator.settings import Settings
 
     settings = Settings.read(os.environ)
+    stopped = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda _number, _frame: stopped.set())
+    another = engine_running(settings.home)
     with Engine(settings) as engine:
-        notices().print(
-            f"running with {settings.workers} worker processes; state in {settings.home}\n"
-            "submit a plan from another terminal; ctrl-c stops everything",
-            markup=False,
-        )
-        pause = threading.Event()
-        while True:
+        if another:
+            say(f"an engine works in {settings.home} already; this one stands by")
+        else:
+            say(f"running with {settings.workers} worker processes; state in {settings.home}")
+            hint("submit a plan from another terminal; ctrl-c stops everything")
+        while not stopped.wait(1.0):
             engine.revive()
-            pause.wait(1.0)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, signal.SIG_DFL)  # a second one does not wait
+        say("stopping; what is in hand is finished, runs go on with the next `reinstate up`")
+    return Exit.DONE
+
+
+def worker(
+    *,
+    processes: Annotated[
+        int | None,
+        Parameter(help="So many at once, up to 4; default: REINSTATE_WORKERS."),
+        Takes("N"),
+    ] = None,
+) -> Exit:
+    """Run one worker of an installation on several machines, until stopped.
+
+    It needs the same REINSTATE_LEDGER_URL, REINSTATE_BROKER_URL and REINSTATE_KEY everywhere, and
+    the variables and files that plans name as secrets. On one machine, `up` starts workers itself.
+    """
+    import os
+    import sys
+
+    from orchestrator.broker import route
+    from orchestrator.embedded.one_machine import CHILDREN_A_WORKER, worker_command
+    from orchestrator.errors import PlanInvalid
+
+    settings = _with_broker()
+    children = processes or min(settings.workers, CHILDREN_A_WORKER)
+    if not 1 <= children <= CHILDREN_A_WORKER:
+        raise PlanInvalid(
+            f"a worker has 1 to {CHILDREN_A_WORKER} processes",
+            hint="for more, start several workers",
+        )
+    pool = "prefork" if route(settings).forks else "solo"
+    command = (sys.executable, "-P", *worker_command(pool, children, node=str(os.getpid())))
+    os.execve(command[0], command, {**os.environ, **settings.environment()})  # noqa: S606  no shell
+
+
+def conductor() -> Exit:
+    """Run the conductor of an installation on several machines, until stopped.
+
+    Start two or three: one leads, the others stand by and take over within seconds.
+    """
+    import os
+
+    from orchestrator.conductor import main
+
+    os.environ.update(_with_broker().environment())
+    main()
+    return Exit.DONE
+
+
+def _with_broker() -> "Settings":
+    """The settings, with the address of a broker that others share. Raises `Refused`."""
+    import os
+
+    from orchestrator.embedded.one_machine import joined
+    from orchestrator.errors import Refused
+    from orchestrator.settings import AUTO, Settings
+
+    settings = joined(Settings.read(os.environ))
+    if settings.broker_url == AUTO:
+        raise Refused(
+            "no broker is named",
+            hint="REINSTATE_BROKER_URL=redis://…; on one machine: reinstate up",
+        )
+    return settings
 
 
 def doctor(*, output: Format = "table") -> Exit:
-    """Check everything that a run needs, and say how to mend what is wrong."""
+    """Check everything that a run needs, and say how to mend what is wrong.
+
+    Changes nothing. Ends with 6 where something has to be mended first.
+    """
     from orchestrator.cli.output import show_rows
+    from orchestrator.cli.tables import text
     from orchestrator.doctor import examine_here, healthy
 
     checks = examine_here()
     rows = [{name: getattr(check, name) for name in check.__struct_fields__} for check in checks]
     if output == "table":
         rows = [{**row, "ok": "✔" if row["ok"] else "✘"} for row in rows]
-    show_rows(rows, output, ("ok", "name", "found", "fix"), empty="nothing to check")
+    show_rows(rows, output, text("ok", "name", "found", "fix"), empty="nothing to check")
     return Exit.DONE if healthy(checks) else Exit.UNREACHABLE
 
 
@@ -58,7 +140,9 @@ def demo(
     *,
     users: Annotated[int, Parameter(help="How many users lose their data.")] = 300,
     seed: Annotated[int, Parameter(help="The same seed makes the same damage.")] = 2009,
-    folder: Annotated[Path, Parameter(help="Where everything goes; made anew.")] = Path("demo"),
+    folder: Annotated[
+        Path, Parameter(help="Where everything goes; made anew."), Takes("DIR")
+    ] = Path("demo"),
 ) -> Exit:
     """Tell the whole story on this machine, in about a minute."""
     from orchestrator.cli.story import tell

@@ -1,17 +1,22 @@
-"""Waits for a run: approves when asked to, keeps the engine alive, and says how it went."""
+"""Waits for a run: approves when asked to, keeps an engine alive, and says how it went."""
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+import sys
+import time
+from collections.abc import Callable, Sequence
 
+from msgspec import structs
+
+from orchestrator.cli import streams
 from orchestrator.cli.exits import Exit, exit_of
-from orchestrator.cli.live import follow, picture
-from orchestrator.cli.output import console, notices
-from orchestrator.lifecycle import RunState
-from orchestrator.progress import Status
+from orchestrator.cli.live import follow
+from orchestrator.cli.output import hint, notices, say
+from orchestrator.cli.picture import picture
+from orchestrator.cli.session import Attendance, Session, attendance
+from orchestrator.lifecycle import CellState, RunState
+from orchestrator.progress import NOT_LED, Status
 
-if TYPE_CHECKING:
-    from orchestrator.cli.session import Session
-    from orchestrator.embedded.one_machine import Engine
+GRACE = 20.0
+"""So many seconds an engine that was just started may need until it leads."""
 
 
 class Ended(Status, frozen=True, kw_only=True):
@@ -21,62 +26,124 @@ class Ended(Status, frozen=True, kw_only=True):
 
 
 def wait_for(
-    asked: "Session",
-    run_id: str,
-    engine: "Engine | None",
-    *,
-    approve: Sequence[str] = (),
-    to_the_end: bool = True,
+    asked: Session, run_id: str, *, approve: Sequence[str] = (), to_the_end: bool = True
 ) -> Ended:
-    """Follow a run until it ends or only a person can make it go on.
+    """Follow a run until it ends or only a person can make it go on, with an engine if need be.
 
     `approve`: names to approve with, as soon as it can be. Without `to_the_end`, only until then.
     """
-    waiting = list(approve)
+    with attendance(asked.settings) as engine:
+        waiting = list(approve)
+        look = _patient(lambda: asked.progress.status(run_id), engine)
 
-    def look() -> Status:
-        if engine is not None:
-            engine.revive()
-        status = asked.progress.status(run_id)
-        if status.run.state is RunState.AWAITING_APPROVAL:
-            for who in waiting:
-                asked.runs.approve(run_id, who=who, reason="given with submit")
-            if waiting:
+        def look_and_approve() -> Status:
+            status = look()
+            if waiting and status.run.state is RunState.AWAITING_APPROVAL:
+                for who in waiting:
+                    asked.runs.approve(run_id, who=who, reason="given with submit")
                 waiting.clear()
-                status = asked.progress.status(run_id)
-        return status
+                status = look()
+            return status
 
-    def enough(status: Status) -> bool:
-        if status.run.state is RunState.AWAITING_APPROVAL:
-            return len(status.approvals) < status.approvals_needed
-        return not to_the_end and status.run.state is RunState.RUNNING
+        def enough(status: Status) -> bool:
+            if status.run.state is RunState.AWAITING_APPROVAL:
+                return len(status.approvals) < status.approvals_needed
+            return not to_the_end and status.run.state is RunState.RUNNING
 
-    status = follow(look, until=enough)
+        try:
+            status = _follow(look_and_approve, enough)
+        except KeyboardInterrupt:
+            _say_interrupted(run_id, ours=engine.ours)
+            raise
     explain(status)
     return Ended(
         **{name: getattr(status, name) for name in status.__struct_fields__}, exit=exit_of(status)
     )
 
 
-def explain(status: Status) -> None:
-    """The last picture, where a log was shown so far, and what to do next."""
-    if not console().is_terminal:
-        notices().print(picture(status))
+def _patient(look: Callable[[], Status], engine: Attendance) -> Callable[[], Status]:
+    """Looks that keep the engine alive, and do not call it missing while it starts."""
+    patience = time.monotonic() + GRACE
+
+    def patient() -> Status:
+        engine.tend()
+        status = look()
+        if status.stalled == NOT_LED and engine.ours and time.monotonic() < patience:
+            return structs.replace(status, stalled="")
+        return status
+
+    return patient
+
+
+def _follow(look: Callable[[], Status], enough: Callable[[Status], bool]) -> Status:
+    """Show it on stderr; goes on in silence when nobody reads that any more."""
+    try:
+        return follow(look, until=enough, out=notices())
+    except BrokenPipeError:
+        streams.mute(sys.stderr)
+        return follow(look, until=enough, out=notices())
+
+
+def _say_interrupted(run_id: str, *, ours: bool) -> None:
+    if ours:
+        say(
+            f"stopping: the engine was started for this command, so run {run_id} stops with it; "
+            "what is restored stays restored, and nothing is done twice"
+        )
+        hint(f"it goes on with `reinstate up`, or with any --wait; look: reinstate watch {run_id}")
+    else:
+        say(f"stopped watching; run {run_id} goes on")
+        hint(f"come back: reinstate watch {run_id}")
+
+
+def stop_watching(run_id: str, *, stalled: str) -> None:
+    """Say, after ctrl-c, what goes on and how to come back."""
+    if stalled == NOT_LED:
+        say(f"stopped watching; run {run_id} waits for an engine: reinstate up")
+        hint(f"come back: reinstate watch {run_id}")
+    else:
+        _say_interrupted(run_id, ours=False)
+
+
+def explain(status: Status, *, again: bool = True) -> None:
+    """The last picture, where a log was shown so far (`again`), and what to do next."""
+    if again and not notices().is_terminal:
+        try:
+            notices().print(picture(status))
+        except BrokenPipeError:
+            streams.mute(sys.stderr)
+    for line in next_steps(status):
+        hint(line)
+
+
+def next_steps(status: Status) -> Sequence[str]:
+    """What an operator can do about a run as it stands."""
     run_id = status.run.id
+    if status.run.purpose == "preview":
+        return ()
     match exit_of(status):
         case Exit.SOME_FAILED:
-            hint = f"reinstate failures {run_id}, then reinstate retry {run_id}"
-        case Exit.LOSSES:
-            hint = (
-                f"reinstate losses {run_id}; when nothing more can be done: "
-                f"reinstate losses {run_id} --accept --reason …"
+            return (
+                f"why: reinstate failures {run_id}",
+                f"again, when that is mended: reinstate retry {run_id} --wait",
             )
+        case Exit.LOSSES:
+            return (
+                f"what and why: reinstate losses {run_id}, reinstate quarantine {run_id}",
+                f"when nothing more can be done: reinstate losses {run_id} --accept --reason TEXT",
+            )
+        case Exit.HELD if status.run.state is RunState.PAUSED:
+            return (f"go on: reinstate resume {run_id}",)
         case Exit.HELD:
-            hint = f"reinstate failures {run_id}; then reinstate promote or resume {run_id}"
+            held = [at for at in status.cells if at.state is CellState.HELD]
+            why = f"what failed: reinstate failures {run_id}"
+            who = f"somebody who is not {status.run.author} lets the next ones in"
+            promote = f"{who}: reinstate promote {run_id} --as NAME"
+            return (why, promote) if any(at.failed for at in held) else (promote,)
         case Exit.REFUSED if status.run.state is RunState.AWAITING_APPROVAL:
-            hint = f"somebody else approves it: reinstate approve {run_id} --as NAME"
-        case Exit.REFUSED if status.run.why:
-            hint = status.run.why
+            missing = status.approvals_needed - len(status.approvals)
+            people = "1 person has" if missing == 1 else f"{missing} people have"
+            who = f"{people} to approve it, none of them {status.run.author}"
+            return (f"{who}: reinstate approve {run_id} --as NAME",)
         case _:
-            return
-    notices().print(f"hint: {hint}", markup=False)
+            return ()

@@ -68,7 +68,7 @@ def programs(settings: Settings, broker: Broker) -> list[Program]:
     workers = [
         Program(
             name=f"worker{number}",
-            command=(*python, *_worker(pool, children, node=f"{number}-{os.getpid()}")),
+            command=(*python, *worker_command(pool, children, node=f"{number}-{os.getpid()}")),
             environ=environ,
             folder=home,
             patience=DRAIN_SECONDS,
@@ -94,7 +94,8 @@ def _pools(processes: int, broker: Broker) -> Iterator[tuple[str, int]]:
         yield "prefork", processes // mains + (at < processes % mains)
 
 
-def _worker(pool: str, children: int, *, node: str) -> tuple[str, ...]:
+def worker_command(pool: str, children: int, *, node: str) -> tuple[str, ...]:
+    """What Python is asked to run as a worker; `node` tells it from others of this machine."""
     return (
         *("-m", "celery", "--quiet", "--app=workers.app", "worker"),
         *(f"--pool={pool}", f"--concurrency={children}", f"--hostname=reinstate{node}@%h"),
