@@ -11,9 +11,9 @@ import socket
 import threading
 
 import msgspec
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, select, update
 
-from orchestrator import admission
+from orchestrator import VERSION, admission
 from orchestrator.causes import Cause
 from orchestrator.doorbell import CeleryDoorbell, Doorbell
 from orchestrator.errors import Unavailable
@@ -25,6 +25,7 @@ from orchestrator.lifecycle import BatchState, CellState, RunState
 from orchestrator.logs import configure_logs, get_logger
 from orchestrator.plan import Plan, Scope
 from orchestrator.plan_text.document import plan_from_document
+from orchestrator.releases import decide_alike
 from orchestrator.sealing import load_sealer
 from orchestrator.settings import Settings
 
@@ -63,6 +64,7 @@ class Conductor:
         self._window = window
         self._batch_users = batch_users
         self._plans: dict[str, Plan] = {}
+        self._ours: set[str] = set()
         self._term: int | None = None
         self._noted: dict[str, int] = {}
 
@@ -98,6 +100,8 @@ class Conductor:
         return bool(crashed)
 
     def _look_after(self, connection: Connection, run_id: str, state: RunState, now: int) -> bool:
+        if run_id not in self._ours and not self._adopted(connection, run_id, state, now):
+            return True
         match state:
             case RunState.SUBMITTED:
                 flow.move_run(connection, run_id, state, RunState.INSPECTING)
@@ -113,6 +117,32 @@ class Conductor:
                 return self._admit(connection, run_id, now)
             case _:
                 return False
+
+    def _adopted(self, connection: Connection, run_id: str, state: RunState, now: int) -> bool:
+        """Whether this release may go on with a run; it is stopped where it may not.
+
+        One that was only submitted is taken over: nothing of it has been decided yet.
+        """
+        release = connection.execute(
+            select(run.c.code_version).where(run.c.id == run_id)
+        ).scalar_one()
+        if not decide_alike(release, VERSION):
+            why = f"begun by release {release}, which may decide otherwise than {VERSION}"
+            match state:
+                case RunState.SUBMITTED:
+                    connection.execute(
+                        update(run).where(run.c.id == run_id).values(code_version=VERSION)
+                    )
+                case RunState.RUNNING:
+                    flow.move_run(connection, run_id, state, RunState.PAUSED, why=why)
+                    return False
+                case _:
+                    flow.move_run(
+                        connection, run_id, state, RunState.REFUSED, why=why, finished_at=now
+                    )
+                    return False
+        self._ours.add(run_id)
+        return True
 
     def _after_inspection(self, connection: Connection, run_id: str, now: int) -> bool:
         row = connection.execute(select(run).where(run.c.id == run_id)).one()

@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 
 from sqlalchemy import select
 
+from orchestrator import VERSION
 from orchestrator.causes import Cause, cause_of
 from orchestrator.doorbell import JOB
 from orchestrator.errors import LeaseLost, Unavailable
@@ -22,6 +23,7 @@ from orchestrator.ledger.outcomes import give_up
 from orchestrator.ledger.schema import run
 from orchestrator.lifecycle import RunState
 from orchestrator.logs import get_logger
+from orchestrator.releases import decide_alike
 from orchestrator.sealing import load_sealer
 from orchestrator.settings import Settings
 from workers.app import app
@@ -92,7 +94,11 @@ def _claim(work: Workplace, ring: Ring) -> Batch | None:
         )
         if held is None:
             return None
-        state = connection.execute(select(run.c.state).where(run.c.id == held.run)).scalar_one()
+        state, release = connection.execute(
+            select(run.c.state, run.c.code_version).where(run.c.id == held.run)
+        ).one()
+        if not decide_alike(release, VERSION):  # one of us is being replaced: the lease lapses
+            raise Unavailable("the run belongs to a release that decides otherwise")
         if state not in {RunState.RUNNING, RunState.INSPECTING}:
             raise Unavailable("the run was stopped before its batch was claimed")
         return held

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from sqlalchemy import (
@@ -12,8 +13,6 @@ from sqlalchemy import (
     Table,
     create_engine,
     event,
-    insert,
-    inspect,
     make_url,
     select,
     text,
@@ -25,7 +24,8 @@ from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.pool import NullPool
 
 from orchestrator.errors import Refused, Unavailable
-from orchestrator.ledger import schema
+from orchestrator.ledger import schema, versions
+from orchestrator.ledger.versions import REVISIONS, Age, Standing
 
 Clock = Callable[[Connection], int]
 """The ledger's time in milliseconds, asked inside a transaction."""
@@ -34,6 +34,10 @@ _NOW = {
     "postgresql": text("SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint"),
     "sqlite": text("SELECT CAST((julianday('now') - 2440587.5) * 86400000 AS INTEGER)"),
 }
+
+
+MIGRATION_WAITS = "15s"
+"""For a lock; longer, and every worker would queue behind the migration."""
 
 
 def database_clock(connection: Connection) -> int:
@@ -90,36 +94,78 @@ class Ledger:
             return self.clock(connection)
 
     def prepare(self, *, key_check: bytes | None = None) -> None:
-        """Make the tables where there are none; refuse those of another version or key.
+        """Make the tables where there are none; refuse those of another release or key.
 
-        `key_check` is the `Sealer`'s: with another key nothing that is sealed could be read, and
-        nobody on the decline list would be found.
+        An embedded ledger of an older release is migrated; a shared one only by `migrate`, since
+        others may be at work. `key_check` is the `Sealer`'s: with another key nothing that is
+        sealed could be read, and nobody on the decline list would be found.
         """
+        with self.read() as connection:
+            found = versions.standing(connection)
+        embedded = self.engine.dialect.name == "sqlite"
+        if found.age is Age.EMPTY or (embedded and found.age is Age.BEHIND):
+            self._advance(None)
+        else:
+            versions.usable(found)
+        if key_check is not None:
+            self._hold_to(key_check, found.key_check)
+
+    def migrate(self, *, key_check: bytes | None = None, folder: Path = REVISIONS) -> Standing:
+        """Bring the ledger to this release's newest revision; what it was before.
+
+        Repeating it changes nothing. Raises `Refused` for another key or a newer release's
+        ledger, and `Unavailable` where a lock cannot be had within `MIGRATION_WAITS`.
+        """
+        with self.read() as connection:
+            found = versions.standing(connection, folder=folder)
+        if key_check is not None:
+            _same_key(key_check, found.key_check)
+        if found.age in {Age.EMPTY, Age.BEHIND}:
+            self._advance(folder)
+        else:
+            versions.usable(found)
+        if key_check is not None:
+            self._hold_to(key_check, None)
+        return found
+
+    def _advance(self, folder: Path | None) -> None:
+        """Make or migrate the tables, unless somebody else just did."""
         with self.begin() as connection:
             if connection.dialect.name == "postgresql":
+                connection.execute(text(f"SET LOCAL lock_timeout = '{MIGRATION_WAITS}'"))
                 connection.execute(text("SELECT pg_advisory_xact_lock(7205759403792793)"))
-            if not inspect(connection).has_table("schema_version"):
-                schema.metadata.create_all(connection)
-                connection.execute(insert(schema.schema_version).values(version=schema.VERSION))
-            version, known = connection.execute(select(schema.schema_version)).one()
-            if known is None and key_check is not None:
-                connection.execute(update(schema.schema_version).values(key_check=key_check))
-        if key_check is not None and known not in {None, key_check}:
-            raise Refused(
-                "the key is not the one that this ledger was made with",
-                hint="restore <home>/key or REINSTATE_KEY from where it is kept safe",
-            )
-        if version != schema.VERSION:
-            raise Refused(
-                f"the ledger has schema {version}, this release needs {schema.VERSION}",
-                hint="run the release that made it, or point REINSTATE_LEDGER_URL at a new one",
-            )
+            match versions.standing(connection, folder=folder or REVISIONS).age:
+                case Age.EMPTY:
+                    versions.create(connection)
+                case Age.BEHIND:
+                    versions.upgrade(connection, folder=folder or REVISIONS)
+                case _:
+                    pass
+
+    def _hold_to(self, key_check: bytes, known: bytes | None) -> None:
+        """Keep what tells keys apart, the first time; compare it from then on."""
+        if known is None:
+            kept = schema.schema_version.c.key_check
+            with self.begin() as connection:
+                connection.execute(
+                    update(schema.schema_version).where(kept.is_(None)).values(key_check=key_check)
+                )
+                known = connection.execute(select(kept)).scalar_one()
+        _same_key(key_check, known)
 
     def close(self) -> None:
         """Let go of connections."""
         if self._engine is not None and self._pid == os.getpid():
             self._engine.dispose()
         self._engine = None
+
+
+def _same_key(key_check: bytes, known: bytes | None) -> None:
+    if known not in {None, key_check}:
+        raise Refused(
+            "the key is not the one that this ledger was made with",
+            hint="restore <home>/key or REINSTATE_KEY from where it is kept safe",
+        )
 
 
 def _engine(url: str) -> Engine:

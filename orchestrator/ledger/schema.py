@@ -23,7 +23,7 @@ from sqlalchemy import (
 from orchestrator.books import FIELDS
 
 VERSION = 1
-"""Of this schema; a ledger of another version is refused before anything is claimed."""
+"""The contract that this release needs: grows only when something goes away, see `migrations`."""
 
 metadata = MetaData()
 

@@ -1,0 +1,1 @@
+"""The revisions, oldest first; the number in a file's name is its revision."""
