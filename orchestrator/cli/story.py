@@ -57,7 +57,14 @@ def _alone(folder: Path) -> Generator[None]:
     from plans.sample.population import is_population, remove_population
 
     home = folder / HOME
-    if folder.exists() and any(folder.iterdir()):
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise Refused(
+            f"{_shown(folder)} cannot be made ({error.strerror})",
+            hint="name another folder: reinstate demo --folder DIR",
+        ) from error
+    if any(folder.iterdir()):
         if not is_population(folder):
             raise Refused(
                 f"{_shown(folder)} holds something that is not a demo",
@@ -192,12 +199,14 @@ class _Story:
 
     def _answers(self, asked: "Session", run_id: str) -> None:
         """What support would tell a few of the users."""
+        from rich.text import Text
+
         from orchestrator.cli.views import user_picture
         from orchestrator.report import as_html, report_of
 
         _heading("What users are told")
         for user, why in self._worth_reading().items():
-            console().print(f"[bold]{cell(user)}[/bold]: {why}")
+            console().print(Text(cell(user), style="bold") + Text(f": {why}", style="not bold"))
             console().print(user_picture(asked.progress.user(run_id, user)))
             console().print()
         report = self.folder / REPORT
@@ -366,9 +375,11 @@ def _proof(holds: bool, what: str, otherwise: Sequence[str]) -> bool:  # noqa: F
 
 
 def _heading(text: str) -> None:
+    from rich.text import Text
+
     console().print()
     line = "─" * max(WIDTH - len(text) - 1, 3)
-    console().print(f"[bold]{text}[/bold] [dim]{line}[/dim]")
+    console().print(Text(text, style="bold") + Text(f" {line}", style="not bold dim"))
 
 
 def _say(text: str, *, style: str = "") -> None:

@@ -72,19 +72,19 @@ STORIES: Final = (
     ),
     Story(
         "without an id on the phone",
-        3,
+        2,
         (Told(BACKUP), Told(DEVICES, 1, "no-uid")),
         ("contacts", "calendar"),
     ),
     Story(
         "without an id in the backup",
-        3,
+        1,
         (Told(BACKUP, 1, "no-uid"), Told(DEVICES)),
         ("contacts", "notes"),
     ),
     Story(
         "without an id anywhere",
-        3,
+        1,
         (Told(BACKUP, 1, "no-uid"), Told(DEVICES, 1, "no-uid")),
         ("contacts", "calendar"),
     ),

@@ -2,6 +2,7 @@
 
 import os
 import re
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -36,6 +37,19 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def told(folder: Path) -> subprocess.CompletedProcess[str]:
     return run("--users", "30", folder=folder)
+
+
+def processes_of(folder: Path) -> list[str]:
+    """Processes of the demo in that folder, by the environment that they were given."""
+    home = f"REINSTATE_HOME={folder / 'demo' / 'home'}".encode()
+    found: list[str] = []
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            if home in (process / "environ").read_bytes():
+                found.append(process.name)
+        except OSError:
+            continue
+    return found
 
 
 def proofs(told: subprocess.CompletedProcess[str]) -> list[str]:
@@ -101,12 +115,7 @@ def test_the_report_names_nobody(told: subprocess.CompletedProcess[str], folder:
 
 def test_no_process_is_left(told: subprocess.CompletedProcess[str], folder: Path):
     assert told.returncode == Exit.DONE
-    home = folder / "demo" / "home"
-    for commandline in Path("/proc").glob("[0-9]*/environ"):
-        try:
-            assert str(home).encode() not in commandline.read_bytes()
-        except OSError:
-            continue
+    assert not processes_of(folder)
 
 
 @pytest.mark.guarantee(9)
@@ -148,3 +157,22 @@ def test_a_folder_with_other_things_in_it_is_left_alone(tmp_path: Path):
     assert refused.returncode == Exit.REFUSED
     assert "holds something that is not a demo" in refused.stderr
     assert [path.name for path in (tmp_path / "demo").iterdir()] == ["thesis.txt"]
+
+
+def test_a_demo_that_was_interrupted_can_be_told_anew_and_leaves_no_process(tmp_path: Path):
+    environ = {name: text for name, text in os.environ.items() if "REINSTATE" not in name}
+    words = [*COMMAND, "--users", "60", "--folder", str(tmp_path / "demo")]
+    with subprocess.Popen(
+        words, env=environ, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as telling:
+        assert telling.stdout is not None
+        for line in telling.stdout:
+            if "jo approves" in line:
+                break
+        telling.send_signal(signal.SIGINT)
+        _, complaint = telling.communicate(timeout=60)
+    assert telling.returncode == Exit.INTERRUPTED
+    assert "Traceback" not in complaint
+    assert not processes_of(tmp_path)
+    (tmp_path / "demo" / "truth.json").write_text("")
+    assert run("--users", "8", folder=tmp_path).returncode == Exit.DONE
