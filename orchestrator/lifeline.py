@@ -1,4 +1,4 @@
-"""Processes that must not outlive whoever started them, however that one ends."""
+"""Processes that must not outlive whoever started them, nor their time, whatever they do."""
 
 import ctypes
 import os
@@ -17,6 +17,20 @@ def die_with_parent() -> None:
     """
     if sys.platform == "linux":
         _LIBRARY.prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL), 0, 0, 0)
+
+
+def die_after(seconds: float) -> None:
+    """Let the kernel end this process so many seconds from now, unless called again; 0: never.
+
+    It needs no cooperation: an endless loop ends, and a process that was frozen past its time is
+    ended before it does anything more. Where SIGALRM has a handler, call `alarm_kills` first.
+    """
+    signal.setitimer(signal.ITIMER_REAL, max(seconds, 0.001) if seconds else 0.0)
+
+
+def alarm_kills() -> None:
+    """Give SIGALRM back its default, to end the process. For the main thread."""
+    signal.signal(signal.SIGALRM, signal.SIG_DFL)
 
 
 class Lifeline:

@@ -6,6 +6,7 @@ Those three boot a worker three times faster and are not needed: the ledger know
 """
 
 import os
+import sys
 from typing import Any
 
 from celery import Celery, Task
@@ -13,17 +14,20 @@ from celery.signals import (
     setup_logging,
     task_postrun,
     task_prerun,
+    worker_init,
     worker_process_init,
     worker_ready,
     worker_shutting_down,
 )
 from kombu.entity import Queue
 
-from orchestrator import busy
+from orchestrator import VERSION, busy
 from orchestrator.broker import JOB_SECONDS, route
 from orchestrator.doorbell import QUEUE
-from orchestrator.lifeline import die_with_parent
+from orchestrator.errors import ReinstateError, Unavailable
+from orchestrator.lifeline import alarm_kills, die_with_parent
 from orchestrator.logs import configure_logs, get_logger, own_uncaught
+from orchestrator.readiness import exit_status, prove_ready
 from orchestrator.settings import Settings
 
 log = get_logger("worker")
@@ -106,9 +110,30 @@ def _own_logging(**_: object) -> None:
     own_uncaught()
 
 
+@worker_init.connect
+def _refuse_what_cannot_work(**_: object) -> None:
+    """However it was started. What is only away is waited for."""
+    settings = Settings.read(os.environ)
+    try:
+        prove_ready(settings)
+    except Unavailable as error:
+        log.warning("worker_waits", error=error)
+    except ReinstateError as error:
+        log.error("worker_refused", error=error)  # noqa: TRY400  its text is not for logs
+        sys.stderr.write(f"error: {error.message}\n  hint: {error.hint}\n")
+        sys.exit(exit_status(error))
+
+
 @worker_ready.connect
 def _say_ready(**_: object) -> None:
-    log.info("worker_ready", pid=os.getpid())
+    settings = Settings.read(os.environ)
+    log.info(
+        "worker_ready",
+        version=VERSION,
+        pid=os.getpid(),
+        broker=settings.broker_url.partition("://")[0],
+        lease_seconds=settings.lease_seconds,
+    )
 
 
 @worker_shutting_down.connect
@@ -118,8 +143,9 @@ def _say_stopping(**_: object) -> None:
 
 @worker_process_init.connect
 def _end_with_worker(**_: object) -> None:
-    """A pool child never outlives its worker, not even one that was killed."""
+    """A pool child outlives neither its worker, even one that was killed, nor its lease."""
     die_with_parent()
+    alarm_kills()  # billiard handles it; see `die_after`
 
 
 @worker_ready.connect

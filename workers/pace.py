@@ -4,6 +4,8 @@ from collections.abc import Callable
 
 from orchestrator.plan import Limits
 
+BEAT_SECONDS = 0.5
+
 
 class Throttle:
     """Spends one worker's share of the limits; waits when it is used up.
@@ -27,8 +29,8 @@ class Throttle:
         self._monotonic = monotonic
         self._sleep = sleep
 
-    def wait(self, *, items: int, size: int) -> None:
-        """Wait until so much may be written, then count it as spent."""
+    def wait(self, *, items: int, size: int, beat: Callable[[], None]) -> None:
+        """Wait until so much may be written, then count it as spent; `beat` while waiting."""
         now = self._monotonic()
         longest = 0.0
         for index, (rate, amount) in enumerate(zip(self._rates, (items, size), strict=True)):
@@ -36,5 +38,7 @@ class Throttle:
                 continue
             longest = max(longest, self._free_at[index] - now)
             self._free_at[index] = max(self._free_at[index], now) + amount / rate
-        if longest > 0:
-            self._sleep(longest)
+        while longest > 0:
+            self._sleep(min(longest, BEAT_SECONDS))
+            longest -= BEAT_SECONDS
+            beat()

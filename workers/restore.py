@@ -256,6 +256,9 @@ class Restoration:
 
     def _carry_out(self, planned: list[Planned]) -> tuple[list[Open], Cause | None]:
         """Journal, write and verify; what has to be looked at again, and why."""
+        self._throttle.wait(
+            items=len(planned), size=sum(plan.write.item.size for plan in planned), beat=self._beat
+        )
         planned, befores = self._with_pre_images(planned)
         planned, rows = self._journal(planned, befores)
         again: list[Open] = [one for one in befores.vanished if not self._declined(one)]
@@ -263,7 +266,6 @@ class Restoration:
         if not planned:
             return again, trouble
         writes = [plan.write for plan in planned]
-        self._throttle.wait(items=len(writes), size=sum(write.item.size for write in writes))
         answers = self._task.target.write(self._task.phase.restore, writes)
         done: list[Planned] = []
         for plan, answer in zip(planned, answers, strict=True):
@@ -448,11 +450,11 @@ class Restoration:
 
     def _beat(self) -> None:
         """Keep the lease and record what is finished, when it is time to."""
-        now = self._work.monotonic()
-        if now - self._beat_at < self._work.lease_ms / 4000:
+        work = self._work
+        now = work.monotonic()
+        if now - self._beat_at < work.lease_ms / 4000:
             return
         self._beat_at = now
-        work = self._work
         with work.ledger.begin() as connection:
             outcomes.checkpoint(
                 connection,
@@ -463,6 +465,7 @@ class Restoration:
                 lease_ms=work.lease_ms,
             )
             state = self._state(connection)
+        work.deadline(work.lease_ms / 1000 - (work.monotonic() - now))
         self._recorded |= {result.user for result in self._results}
         self._results, self._verified = [], []
         _go_on(state)

@@ -77,6 +77,9 @@ class Workplace:
     """Worker processes that share a target's limits."""
     monotonic: Callable[[], float] = lambda: 0.0
     sleep: Callable[[float], None] = lambda _: None
+    deadline: Callable[[float], None] = lambda _: None
+    """Ends this process after so many seconds unless called again; 0: never. A lease that lapsed
+    must not be worked under, not even by a process that was frozen and does not know."""
     _sites: dict[str, Site] = field(default_factory=dict[str, Site])
 
     def site(self, run_id: str) -> Site:
