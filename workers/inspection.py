@@ -9,14 +9,16 @@ import hashlib
 import json
 import unicodedata
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from itertools import islice
+from threading import Event, Thread
 
 import msgspec
 from sqlalchemy import Connection, delete, insert, select, update
 
-from orchestrator.errors import Refused, Unavailable
+from orchestrator.errors import LeaseLost, Refused, Unavailable
 from orchestrator.items import UserId
 from orchestrator.ledger import leases
 from orchestrator.ledger.leases import Batch
@@ -29,6 +31,38 @@ from workers.workplace import Site, Workplace
 
 ATTEMPTS = 3
 ROWS_AT_ONCE = 5_000
+
+
+@contextmanager
+def lease_kept(work: Workplace, held: Batch) -> Generator[None]:
+    """Keeps the lease by a thread, however long a source takes to be walked or a target to answer.
+
+    No user's data is written meanwhile, so the process need not die with its lease: it stops at
+    the next statement under the epoch. Celery's time limit bounds what never ends.
+    """
+    over = Event()
+    work.deadline(0)
+
+    def beat() -> None:
+        while not over.wait(work.lease_ms / 4000):
+            try:
+                with work.ledger.begin() as connection:
+                    now = work.ledger.clock(connection)
+                    leases.heartbeat(
+                        connection, held, now=now, lease_ms=work.lease_ms, progress=False
+                    )
+            except LeaseLost:
+                return
+            except Unavailable:
+                continue
+
+    thread = Thread(target=beat, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
 
 
 def inspect(work: Workplace, held: Batch) -> None:

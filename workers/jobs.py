@@ -22,6 +22,7 @@ from orchestrator.ledger.leases import Batch, Ring
 from orchestrator.ledger.outcomes import give_up
 from orchestrator.ledger.schema import run
 from orchestrator.lifecycle import RunState
+from orchestrator.lifeline import die_after
 from orchestrator.logs import get_logger
 from orchestrator.releases import decide_alike
 from orchestrator.sealing import load_sealer
@@ -29,7 +30,7 @@ from orchestrator.settings import Settings
 from workers.app import app
 from workers.assignment import load
 from workers.credentials import resolve
-from workers.inspection import inspect
+from workers.inspection import inspect, lease_kept
 from workers.restore import Restoration, postpone
 from workers.workplace import Workplace
 
@@ -38,6 +39,14 @@ log = get_logger("worker")
 
 def perform(work: Workplace, ring: Ring) -> None:
     """Answer one ring: claim its batch and work it off. Never raises for what a batch does."""
+    work.deadline(work.lease_ms / 1000)
+    try:
+        _answer(work, ring)
+    finally:
+        work.deadline(0)
+
+
+def _answer(work: Workplace, ring: Ring) -> None:
     try:
         held = _claim(work, ring)
     except Unavailable as error:
@@ -50,7 +59,8 @@ def perform(work: Workplace, ring: Ring) -> None:
     try:
         match held.kind:
             case "inspect":
-                inspect(work, held)
+                with lease_kept(work, held):
+                    inspect(work, held)
             case _:
                 _restore(work, held)
     except Unavailable as error:
@@ -135,6 +145,7 @@ def workplace() -> Workplace:
             workers=settings.workers,
             monotonic=time.monotonic,
             sleep=time.sleep,
+            deadline=die_after,
         )
     return _workplaces[pid]
 
