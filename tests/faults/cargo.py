@@ -4,7 +4,6 @@ Every item bears a mark of its owner's that occurs nowhere else. The recount rea
 targets, never the ledger, and shares nothing with the code that restored.
 """
 
-import os
 import re
 from collections import Counter
 from pathlib import Path
@@ -84,6 +83,10 @@ class Cargo:
         """Every item that the target holds."""
         return _marks(self.folder / "restored")
 
+    def arrived(self, user: str) -> bool:
+        """Whether anything of that user's is in the target."""
+        return any((self.folder / "restored" / user).glob("*/*"))
+
     def wrongs(self) -> list[str]:
         """What is lost, there twice, or not to be there; and what does not say what it said."""
         expected, held = self.expected(), self.held()
@@ -100,7 +103,7 @@ class Cargo:
             str(path): (status.st_ino, status.st_mtime_ns, status.st_size)
             for path in (self.folder / "restored").glob("*/*/*")
             if path.parts[-3] != ".reinstate"
-            for status in [os.stat(path)]
+            for status in [path.stat()]
         }
 
 

@@ -4,6 +4,7 @@ Redis, ledger, Celery workers that fork, conductors: started as in production, o
 leases. Nothing is replaced. Whatever a test does to them, they end with it.
 """
 
+import base64
 import contextlib
 import os
 import signal
@@ -31,6 +32,7 @@ from tests.brokers import RedisServer
 
 ROOT = Path(__file__).parents[2]
 LEASE_SECONDS = 2
+KEY = base64.b64encode(bytes(range(32))).decode()
 QUEUE_KEY = "reinstate:reinstate"
 """Where Redis keeps the messages."""
 
@@ -147,6 +149,7 @@ class Installation:
                 "REINSTATE_LEASE_SECONDS": str(lease_seconds),
                 "REINSTATE_WORKERS": str(children),
                 "REINSTATE_LOG": "info json",
+                "REINSTATE_KEY": KEY,
             }
         )
         self.settings.ensure_home()
@@ -239,13 +242,15 @@ class Installation:
         """The processes that hold a batch now."""
         return {int(name.split(":")[1]) for _, _, name in self.batches(BatchState.RUNNING)}
 
-    def until(self, condition: Callable[[], object], seconds: float = 60.0) -> None:
+    def until(
+        self, condition: Callable[[], object], seconds: float = 60.0, *, pause: float = 0.02
+    ) -> None:
         """Wait for something, being the supervisor meanwhile."""
         deadline = time.monotonic() + seconds
         while not condition():
             self.tend()
             assert time.monotonic() < deadline, self.story()
-            time.sleep(0.02)
+            time.sleep(pause)
 
     def finish(self, run: str, seconds: float = 90.0) -> None:
         """Wait for the run's end; what the audit finds is an error."""
