@@ -8,7 +8,7 @@ import os
 import shutil
 import sys
 import time
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -203,37 +203,16 @@ class _Story:
 
         from orchestrator.cli.views import user_picture
         from orchestrator.report import as_html, report_of
+        from plans.sample.examples import worth_reading
 
         _heading("What users are told")
-        for user, why in self._worth_reading().items():
+        for user, why in worth_reading(self.truth).items():
             console().print(Text(cell(user), style="bold") + Text(f": {why}", style="not bold"))
             console().print(user_picture(asked.progress.user(run_id, user)))
             console().print()
         report = self.folder / REPORT
         report.write_text(as_html(report_of(asked.progress, run_id)), encoding="utf-8")
         _say(f"The report of the run, without names: {_shown(report)}")
-
-    def _worth_reading(self) -> Mapping[str, str]:
-        """A few users, each with why."""
-        tallies = {user: _Tally() for user in self.truth.users}
-        for item in self.truth.items:
-            tallies[item.user].take(item.fate, item.copies)
-        ordinary = [
-            (user, tally)
-            for user, tally in tallies.items()
-            if user not in self.truth.erased and user not in self.truth.ambiguous
-        ]
-        complete = max(ordinary, key=lambda pair: (-pair[1].lost, pair[1].restored))[0]
-        others = [pair for pair in ordinary if pair[0] != complete]
-        losses = max(others, key=lambda pair: (pair[1].lost, pair[1].damaged))[0]
-        others = [pair for pair in others if pair[0] != losses]
-        repaired = max(others, key=lambda pair: pair[1].mended - 3 * pair[1].lost)[0]
-        return {
-            complete: "everything came back",
-            losses: "some is gone, and it can be said what and why",
-            repaired: "copies that were damaged could be repaired",
-            self.truth.erased[0]: "asked to be erased, and stays so",
-        }
 
     # Proofs --------------------------------------------------------------------------------------
 
@@ -268,9 +247,11 @@ class _Story:
         )
 
     def _what_next(self, run_id: str) -> None:
+        from plans.sample.examples import worth_reading
+
         _heading("Look around")
         command = _command()
-        loser = next(iter(list(self._worth_reading())[1:]))
+        loser = list(worth_reading(self.truth))[1]
         lines = [
             f"export REINSTATE_HOME={quote(str(self.folder / HOME))}",
             f"{command} status {run_id}",
@@ -287,23 +268,6 @@ class _Story:
             f"{_shown(self.folder / 'truth.json')}."
         )
         _say(f"Done in {time.monotonic() - self.began:.0f} s.", style="dim")
-
-
-@dataclass(slots=True)
-class _Tally:
-    """What became of one user's items."""
-
-    restored: int = 0
-    lost: int = 0
-    damaged: int = 0
-    mended: int = 0
-
-    def take(self, fate: str, copies: "Sequence[TrueCopy]") -> None:
-        """Count one item."""
-        self.restored += fate == "restored"
-        self.lost += fate == "lost"
-        self.damaged += sum(1 for copy in copies if not copy.whole)
-        self.mended += fate == "restored" and all(copy.damage and copy.mends for copy in copies)
 
 
 def _approve(asked: "Session", status: Status, tell: Callable[[str], None]) -> None:

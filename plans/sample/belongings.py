@@ -29,19 +29,15 @@ BOARDS: Final = {
 DAYS: Final = ("MO", "TU", "WE", "TH", "FR", "SA", "SU")
 
 
-class Belonging(Struct, frozen=True, kw_only=True):
-    """One version of one item."""
+class Marked(Struct, frozen=True, kw_only=True):
+    """What every version of every item has."""
 
     uid: str
     canary: str
     revised: datetime
 
-    def facts(self) -> dict[str, str]:
-        """What every content of it tells."""
-        raise NotImplementedError
 
-
-class Contact(Belonging, frozen=True, kw_only=True):
+class Contact(Marked, frozen=True, kw_only=True):
     """A person in somebody's address book."""
 
     given: str
@@ -74,7 +70,7 @@ class Contact(Belonging, frozen=True, kw_only=True):
         }
 
 
-class Event(Belonging, frozen=True, kw_only=True):
+class Event(Marked, frozen=True, kw_only=True):
     """Something in somebody's calendar; `moved`: one instance was put an hour later."""
 
     summary: str
@@ -104,7 +100,7 @@ class Event(Belonging, frozen=True, kw_only=True):
         }
 
 
-class Note(Belonging, frozen=True, kw_only=True):
+class Note(Marked, frozen=True, kw_only=True):
     """A note; `entries`: it is a list to tick off."""
 
     title: str
@@ -121,7 +117,7 @@ class Note(Belonging, frozen=True, kw_only=True):
         return {"title": self.title, "body": self.body}
 
 
-class Task(Belonging, frozen=True, kw_only=True):
+class Task(Marked, frozen=True, kw_only=True):
     """Something to be done."""
 
     title: str
@@ -144,7 +140,7 @@ class Task(Belonging, frozen=True, kw_only=True):
         }
 
 
-class Photo(Belonging, frozen=True, kw_only=True):
+class Photo(Marked, frozen=True, kw_only=True):
     """A picture and what its user wrote under it."""
 
     form: Literal["jpg", "png"]
@@ -156,7 +152,7 @@ class Photo(Belonging, frozen=True, kw_only=True):
         return {"caption": self.caption}
 
 
-class Score(Belonging, frozen=True, kw_only=True):
+class Score(Marked, frozen=True, kw_only=True):
     """The best that a user reached on a board."""
 
     board: str
@@ -166,6 +162,9 @@ class Score(Belonging, frozen=True, kw_only=True):
         """Board and value."""
         return {"board": self.board, "value": str(self.value)}
 
+
+Belonging = Contact | Event | Note | Task | Photo | Score
+"""One version of one item."""
 
 CATEGORIES: Final = ("contacts", "calendar", "notes", "tasks", "photos", "high_scores")
 """In the order of the plan's phases."""

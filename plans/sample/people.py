@@ -9,7 +9,7 @@ from msgspec import Struct
 from plans.sample.truth import token_of
 
 GIVEN: Final = (
-    "Anna", "Ben", "Carla", "Dmitri", "Elena", "Farid", "Grace", "Hiro", "Ines", "Jonas", "Keisha",
+    "Anna", "Ben", "Carla", "Dmitri", "Elena", "Farid", "Grace", "Hiro", "Ilse", "Jonas", "Keisha",
     "Liam", "Mara", "Nadia", "Omar", "Paula", "Quinn", "Rosa", "Samuel", "Tomas", "Uma", "Victor",
     "Wendy", "Ximena", "Yusuf", "Aisha", "Bruno", "Chloe", "Diego", "Esther", "Felix", "Gita",
     "Hannah", "Ivan", "Julia", "Karim", "Leila", "Marcus", "Nina", "Oscar", "Priya", "Rafael",
