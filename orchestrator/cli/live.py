@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 from orchestrator.admission import SOAKS
 from orchestrator.cli.output import cell, console
-from orchestrator.cli.picture import headline, phase_line, picture
+from orchestrator.cli.picture import at_gate, headline, phase_line, picture
 from orchestrator.lifecycle import TERMINAL_RUNS, CellState, RunState
-from orchestrator.progress import PhaseProgress, Status
+from orchestrator.progress import NOT_LED, PhaseProgress, Status
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 __all__ = ["follow", "is_stuck", "picture"]
 
 LOOK_EVERY = 0.25
+STILL = 1.5
+"""A run is stuck when it was for so many seconds: what a person just did has to be seen first."""
+STARTING = "the engine is starting"
 HEARTBEAT = 30.0
 """Seconds after which a log shows that the watcher lives."""
 STEPS = 10
@@ -42,10 +45,17 @@ def follow(
 
 
 def _looks(look: Callable[[], Status], until: Callable[[Status], bool]) -> Iterator[Status]:
+    stuck_since: float | None = None
     while True:
         status = look()
         yield status
-        if status.run.state in TERMINAL_RUNS or is_stuck(status) or until(status):
+        if status.run.state in TERMINAL_RUNS or until(status):
+            return
+        if not is_stuck(status):
+            stuck_since = None
+        elif stuck_since is None:
+            stuck_since = time.monotonic()
+        elif time.monotonic() - stuck_since > STILL:
             return
         time.sleep(LOOK_EVERY)
 
@@ -54,7 +64,7 @@ def is_stuck(status: Status) -> bool:
     """Whether only a person can make it go on. A gate that soaks opens by itself."""
     if status.run.state is RunState.PAUSED:
         return True
-    if status.run.state is not RunState.RUNNING:
+    if status.run.state is not RunState.RUNNING or status.stalled in {NOT_LED, STARTING}:
         return False
     held = [cell for cell in status.cells if cell.state is CellState.HELD]
     moving = any(cell.state is CellState.OPEN for cell in status.cells)
@@ -97,7 +107,7 @@ def _lines(status: Status) -> dict[str, tuple[str, str]]:
     """What can be said now, each with what has to change for it to be said again."""
     run = status.run
     found = {"run": (str(run.state), headline(status))}
-    if status.stalled:
+    if status.stalled and not (at_gate(status) and status.stalled != NOT_LED):
         found["stalled"] = (status.stalled, status.stalled)
     for phase in status.phases:
         if phase.state is not CellState.CLOSED or phase.waiting < phase.units:

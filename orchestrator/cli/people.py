@@ -44,6 +44,7 @@ def users(
     from orchestrator.cli.tables import numbers, text
     from orchestrator.query import parse
 
+    run, query = run_and_query(run, query)
     with session() as asked:
         run_id = asked.run(run)
         plan = asked.progress.plan(run_id)
@@ -62,6 +63,11 @@ def users(
         if last is not None:
             _say_more(last, " ".join(["users", run_id, *query]))
     return Exit.DONE
+
+
+def run_and_query(run: str, query: tuple[str, ...]) -> tuple[str, tuple[str, ...]]:
+    """A run and a query, also where only the query was given: that of the last run."""
+    return ("last", (run, *query)) if ":" in run else (run, query)
 
 
 def _units(
@@ -140,7 +146,7 @@ def failures(run: Run = "last", /, *, output: Format = "table") -> Exit:
             Column("category"),
             Column("state"),
             Column("units", "users", right=True),
-            Column("sentence", "what happened"),
+            Column("sentence", "what happened", prose=True),
         ),
         empty="nothing failed and nothing waits",
     )

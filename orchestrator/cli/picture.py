@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from orchestrator.admission import SOAKS
 from orchestrator.cli.output import cell
 from orchestrator.lifecycle import TERMINAL_RUNS, CellState, RunState
-from orchestrator.progress import PhaseProgress, Status
+from orchestrator.progress import NOT_LED, PhaseProgress, Status
 
 if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
@@ -82,7 +82,7 @@ class _Picture:
         failed = _failed_line(status)
         if failed:
             yield Text(failed, style="red")
-        if status.stalled and not status.stalled.startswith("waits at the gate"):
+        if status.stalled and not (at_gate(status) and status.stalled != NOT_LED):
             yield Text(cell(status.stalled), style="yellow")
         if self._watching and status.run.state not in TERMINAL_RUNS:
             yield Text("ctrl-c stops watching; the run goes on", style="dim")
@@ -104,7 +104,7 @@ def headline(status: Status) -> str:
         else:
             words.append(_counted(run.users, "user"))
     if run.state is RunState.RUNNING:
-        if status.items_per_second:
+        if status.items_per_second and not at_gate(status):
             words.append(f"{status.items_per_second:,.0f} items/s")
         if status.workers:
             words.append(f"{status.workers} at work")
@@ -115,7 +115,7 @@ def headline(status: Status) -> str:
 
 
 def _left(status: Status) -> Sequence[str]:
-    if status.seconds_left is None or status.measured is None or _at_gate(status):
+    if status.seconds_left is None or status.measured is None or at_gate(status):
         return ()
     return (f"{span(*status.seconds_left)} left at the pace of {duration(status.measured)}",)
 
@@ -236,7 +236,7 @@ def eta(status: Status, number: int) -> str:
     if status.run.state is not RunState.RUNNING:
         return ""
     before = status.phases[: number + 1]
-    if any(at.state is CellState.HELD for at in before) and _at_gate(status):
+    if any(at.state is CellState.HELD for at in before) and at_gate(status):
         return "waits for a gate"
     left = sum(at.waiting for at in status.phases)
     if status.seconds_left is None or not left:
@@ -251,9 +251,10 @@ def _soak_end(phase: PhaseProgress) -> str:
     return f"until {until}" if soaks else "waits for a gate"
 
 
-def _at_gate(status: Status) -> bool:
-    """Whether nothing is open, so that time is not what is missing."""
-    return not any(at.state is CellState.OPEN for at in status.cells)
+def at_gate(status: Status) -> bool:
+    """Whether a gate is held and nothing is open, so that time is not what is missing."""
+    states = {at.state for at in status.cells}
+    return CellState.HELD in states and CellState.OPEN not in states
 
 
 def span(least: float, most: float) -> str:

@@ -56,6 +56,10 @@ def quarantine(  # noqa: PLR0913  one command, and the options of its three acti
     """
     from orchestrator.cli.session import operator, session
 
+    if run in {"list", "export", "release"}:
+        raise PlanInvalid(
+            "a run comes first", hint=f"reinstate quarantine last {run}{' DIR' * (run != 'list')}"
+        )
     with session() as asked:
         run_id = asked.run(run)
         match action, folder:
@@ -82,14 +86,18 @@ def quarantine(  # noqa: PLR0913  one command, and the options of its three acti
 
 def _list(asked: "Session", run_id: str, after: int, limit: int, output: str) -> None:
     from orchestrator.cli.output import hint, show_rows
-    from orchestrator.cli.tables import numbers, text
+    from orchestrator.cli.tables import numbers, prose, text
 
     last = show_rows(
-        asked.progress.quarantine(run_id, after=after),
+        (
+            {**row, "number": str(row["number"])} if output == "table" else row
+            for row in asked.progress.quarantine(run_id, after=after)
+        ),
         output,
         (
             *numbers("number"),
-            *text("user", "category", "source", "reason", "detail"),
+            *text("user", "category", "source", "reason"),
+            *prose("detail"),
             *numbers("length"),
             *text("released"),
         ),

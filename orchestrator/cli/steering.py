@@ -8,6 +8,7 @@ from cyclopts import Parameter
 from orchestrator.cli.arguments import Reason, Run, Wait, Who
 from orchestrator.cli.exits import Exit
 from orchestrator.cli.help import Takes
+from orchestrator.cli.people import run_and_query
 
 if TYPE_CHECKING:
     from orchestrator.cli.session import Session
@@ -119,6 +120,7 @@ def retry(
     from orchestrator.lifecycle import UnitState
     from orchestrator.query import parse
 
+    run, query = run_and_query(run, query)
     words = [*query, *([f"cause:{cause}"] if cause else [])]
     with session() as asked:
         run_id = asked.run(run)

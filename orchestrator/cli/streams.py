@@ -3,6 +3,7 @@
 import codecs
 import os
 import sys
+from pathlib import Path
 from typing import TextIO
 
 FALLBACK = "reinstate"
@@ -32,6 +33,10 @@ _PLAIN = str.maketrans(
 def prepare() -> None:
     """Let both streams write anything: what their encoding lacks is spelled out."""
     codecs.register_error(FALLBACK, _spell_out)
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:  # closed by whoever started us
+            nowhere = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115  never closed
+            setattr(sys, name, nowhere)
     for stream in (sys.stdout, sys.stderr):
         reconfigure = getattr(stream, "reconfigure", None)
         if reconfigure is not None:

@@ -2,6 +2,7 @@
 
 import shutil
 import sys
+import textwrap
 import unicodedata
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
@@ -14,7 +15,7 @@ from orchestrator.cli.output import cell
 BLOCK = 200
 """So many rows are measured together; a later block may be wider than the one before."""
 GAP = 2
-LEAST = 8
+LEAST = 24
 """A column is never cut to less."""
 
 
@@ -24,6 +25,11 @@ class Column(Struct, frozen=True):
     field: str
     title: str = ""
     right: bool = False
+    prose: bool = False
+    """A sentence: where a terminal is too narrow it is cut, or wrapped in the last column.
+
+    Ids and numbers are never cut: they are there to be copied.
+    """
 
     @property
     def heading(self) -> str:
@@ -34,6 +40,11 @@ class Column(Struct, frozen=True):
 def text(*fields: str) -> tuple[Column, ...]:
     """Columns of words."""
     return tuple(Column(field) for field in fields)
+
+
+def prose(*fields: str) -> tuple[Column, ...]:
+    """Columns of sentences."""
+    return tuple(Column(field, prose=True) for field in fields)
 
 
 def numbers(*fields: str) -> tuple[Column, ...]:
@@ -51,8 +62,20 @@ def lines(rows: Iterable[Mapping[str, Any]], columns: Sequence[Column]) -> Itera
             widths[number] = max(widths[number], *(measure(row[number]) for row in block))
         fitting = fitted(widths, columns)
         for row in [heading, *block] if heading else block:
-            yield _line(row, fitting, columns)
+            yield from _lines_of(row, fitting, columns)
         heading = []
+
+
+def _lines_of(
+    row: Sequence[str], widths: Sequence[int], columns: Sequence[Column]
+) -> Iterator[str]:
+    *parts, last = row
+    wrapped = [last]
+    if columns[-1].prose and measure(last) > widths[-1]:
+        wrapped = textwrap.wrap(last, widths[-1])
+    yield _line([*parts, wrapped[0]], widths, columns)
+    for more in wrapped[1:]:
+        yield _line([*([""] * len(parts)), more], widths, columns)
 
 
 def _line(row: Sequence[str], widths: Sequence[int], columns: Sequence[Column]) -> str:
@@ -70,14 +93,14 @@ def _aligned(value: str, width: int, *, right: bool) -> str:
 
 
 def fitted(widths: Sequence[int], columns: Sequence[Column]) -> list[int]:
-    """The widths, with the widest columns of words made narrower until a terminal holds them."""
+    """The widths, with the widest columns of prose made narrower until a terminal holds them."""
     found = list(widths)
     if not sys.stdout.isatty():
         return found
     over = sum(found) + GAP * (len(found) - 1) - shutil.get_terminal_size().columns
-    words = [number for number, column in enumerate(columns) if not column.right]
-    while over > 0 and words:
-        widest = max(words, key=lambda number: found[number])
+    able = [number for number, column in enumerate(columns) if column.prose]
+    while over > 0 and able:
+        widest = max(able, key=lambda number: found[number])
         if found[widest] <= LEAST:
             break
         found[widest] -= 1

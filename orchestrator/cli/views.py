@@ -15,7 +15,13 @@ if TYPE_CHECKING:
     from orchestrator.progress import Status, UnitAnswer, UserAnswer
 
 ALWAYS = ("copies", "items", "restored", "lost")
-"""Columns of the books that are shown even where there is nothing in them."""
+"""Lines of the books that are shown even where there is nothing in them."""
+STATEMENT = (
+    "copies", "items", "others", "nameless",
+    "restored", "merged", "present", "superseded", "declined", "quarantined", "pending",
+    "lost",
+)  # fmt: skip
+"""What the books say, in the order of their laws."""
 
 
 def runs(*, limit: Limit = 50, output: Format = "table") -> Exit:
@@ -149,11 +155,11 @@ def audit(run: Run = "last", /, *, output: Format = "table") -> Exit:
     from orchestrator.audit import audit as examine
     from orchestrator.cli.output import hint, show_rows
     from orchestrator.cli.session import session
-    from orchestrator.cli.tables import text
+    from orchestrator.cli.tables import prose
 
     with session() as asked:
         found = [{"finding": finding} for finding in examine(asked.ledger, asked.run(run))]
-    show_rows(found, output, text("finding"), empty="the books balance and the audit log is whole")
+    show_rows(found, output, prose("finding"), empty="the books balance and the audit log is whole")
     if found:
         hint("keep the ledger as it is and compare it with its backup")
     return Exit.UNEXPECTED if found else Exit.DONE
@@ -163,28 +169,21 @@ def audit(run: Run = "last", /, *, output: Format = "table") -> Exit:
 
 
 def books_table(found: "Status") -> "Text":
-    """The books of every phase, and their sum; columns of nothing but zeros are left out."""
+    """The books as a statement: a column a category, and their sum; lines of zeros are left out."""
     from rich.text import Text
 
     from orchestrator.cli.tables import Column, lines
 
-    names = (
-        "copies", "items", "restored", "merged", "present", "superseded", "declined",
-        "quarantined", "nameless", "pending", "lost",
-    )  # fmt: skip
-    shown = [name for name in names if name in ALWAYS or getattr(found.books, name)]
-    columns = [Column("books"), *(Column(name, right=True) for name in shown)]
+    sides = {phase.category: phase.books for phase in found.phases} | {"all": found.books}
+    names = [name for name in STATEMENT if name in ALWAYS or getattr(found.books, name)]
     rows: list[dict[str, Any]] = [
-        {"books": name, **{column: getattr(books, column) or None for column in shown}}
-        for name, books in [
-            *((phase.category, phase.books) for phase in found.phases),
-            ("all", found.books),
-        ]
+        {"books": name} | {side: getattr(books, name) or None for side, books in sides.items()}
+        for name in names
     ]
+    columns = [Column("books"), *(Column(side, right=True) for side in sides)]
     heading, *body = lines(rows, columns)
-    table = Text(heading + "\n", style="dim")
-    table.append("\n".join(body[:-1]) + "\n", style="not dim")
-    table.append(body[-1], style="not dim bold")
+    table = Text(heading, style="dim")
+    table.append("\n" + "\n".join(body), style="not dim")
     return table
 
 

@@ -8,7 +8,7 @@ from msgspec import structs
 
 from orchestrator.cli import streams
 from orchestrator.cli.exits import Exit, exit_of
-from orchestrator.cli.live import follow
+from orchestrator.cli.live import STARTING, follow
 from orchestrator.cli.output import hint, notices, say
 from orchestrator.cli.picture import picture
 from orchestrator.cli.session import Attendance, Session, attendance
@@ -69,7 +69,7 @@ def _patient(look: Callable[[], Status], engine: Attendance) -> Callable[[], Sta
         engine.tend()
         status = look()
         if status.stalled == NOT_LED and engine.ours and time.monotonic() < patience:
-            return structs.replace(status, stalled="")
+            return structs.replace(status, stalled=STARTING)
         return status
 
     return patient
