@@ -5,6 +5,7 @@ another folder is never seen.
 """
 
 from pathlib import Path
+from urllib.parse import parse_qsl
 
 from msgspec import Struct
 
@@ -48,9 +49,30 @@ def route(settings: Settings) -> Route:
             forks=False,
             redis=False,
         )
+    if scheme == "sentinel":
+        url, watched = _sentinel(url)
+        return Route(url=url, options=_redis_options(settings) | watched, forks=True, redis=True)
     if scheme in _REDIS:
         return Route(url=url, options=_redis_options(settings), forks=True, redis=True)
     return Route(url=url, options={}, forks=scheme in {"amqp", "amqps"}, redis=False)
+
+
+def _sentinel(url: str) -> tuple[str, dict[str, object]]:
+    """The address as kombu takes it, and which master to ask for, which kombu takes apart from it.
+
+    Database and password of Redis itself are those of the first address; `?master_name=` is ours.
+    """
+    address, _, asked = url.partition("?")
+    words = dict(parse_qsl(asked))
+    if not words.get("master_name"):
+        raise Refused(
+            "the address of a Sentinel does not say which master it watches",
+            hint="sentinel://one:26379/0;sentinel://two:26379?master_name=NAME",
+        )
+    options: dict[str, object] = {"master_name": words["master_name"]}
+    if words.get("sentinel_password"):
+        options["sentinel_kwargs"] = {"password": words["sentinel_password"]}
+    return address, options
 
 
 def _redis_options(settings: Settings) -> dict[str, object]:

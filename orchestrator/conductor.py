@@ -4,10 +4,12 @@ Each tick is safe to repeat and to be cut at any point: it moves rows only from 
 it found them, and whatever it published twice is stale the second time.
 """
 
+import contextlib
 import os
 import secrets
 import signal
 import socket
+import sys
 import threading
 
 import msgspec
@@ -16,17 +18,17 @@ from sqlalchemy import Connection, select, update
 from orchestrator import VERSION, admission
 from orchestrator.causes import Cause
 from orchestrator.doorbell import CeleryDoorbell, Doorbell
-from orchestrator.errors import Unavailable
+from orchestrator.errors import ReinstateError, Unavailable
 from orchestrator.ledger import expansion, flow, leadership, leases
 from orchestrator.ledger.database import Ledger
 from orchestrator.ledger.outcomes import fail_lone_unit
 from orchestrator.ledger.schema import run
 from orchestrator.lifecycle import BatchState, CellState, RunState
-from orchestrator.logs import configure_logs, get_logger
+from orchestrator.logs import configure_logs, get_logger, own_uncaught
 from orchestrator.plan import Plan, Scope
 from orchestrator.plan_text.document import plan_from_document
+from orchestrator.readiness import exit_status, prove_ready
 from orchestrator.releases import decide_alike
-from orchestrator.sealing import load_sealer
 from orchestrator.settings import Settings
 
 log = get_logger("conductor")
@@ -91,6 +93,11 @@ class Conductor:
         if rings:
             self._doorbell.ring(rings, expires=self._lease_ms / 1000)
         return busy or bool(rings)
+
+    def resign(self) -> None:
+        """Let the next one lead at once."""
+        with self._ledger.begin() as connection:
+            leadership.resign(connection, name=self._name)
 
     def _reclaim(self, connection: Connection, now: int) -> bool:
         crashed = leases.reclaim(connection, now=now)
@@ -250,12 +257,10 @@ def keep_going(
         stopped.wait(rest)
 
 
-def main() -> None:
-    """Conduct until told to stop: `python -m orchestrator.conductor`."""
-    settings = Settings.read(os.environ)
-    configure_logs(settings)
+def conduct(settings: Settings) -> None:
+    """Conduct until SIGTERM or SIGINT. Raises `Refused` or `Unavailable` where it cannot start."""
+    prove_ready(settings)
     ledger = Ledger(settings.ledger_url)
-    ledger.prepare(key_check=load_sealer(settings).check)
     name = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(2)}"
     stopped = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -268,13 +273,32 @@ def main() -> None:
         lease_ms=settings.lease_seconds * 1000,
         window=max(8, min(256, settings.workers * 4)),
     )
-    log.info("conductor_started")
+    log.info(
+        "conductor_started",
+        version=VERSION,
+        pid=os.getpid(),
+        kind=ledger.engine.dialect.name,
+        broker=settings.broker_url.partition("://")[0],
+        lease_seconds=settings.lease_seconds,
+    )
     keep_going(conductor, stopped=stopped)
-    with ledger.begin() as connection:
-        leadership.resign(connection, name=name)
+    with contextlib.suppress(Unavailable):  # then the leader's lease lapses
+        conductor.resign()
     doorbell.close()
     ledger.close()
-    log.info("conductor_stopped")
+    log.info("conductor_stopped", pid=os.getpid())
+
+
+def main() -> None:
+    """Conduct until told to stop: `python -m orchestrator.conductor`."""
+    try:
+        settings = Settings.read(os.environ)
+        configure_logs(settings)
+        own_uncaught()
+        conduct(settings)
+    except ReinstateError as error:
+        log.error("conductor_refused", error=error)  # noqa: TRY400  its text is not for logs
+        sys.exit(exit_status(error))
 
 
 if __name__ == "__main__":

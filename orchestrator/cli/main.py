@@ -8,7 +8,7 @@ from types import TracebackType
 
 from cyclopts import App, CycloptsError, Parameter
 
-from orchestrator.cli import people, plans, steering, streams, system, views
+from orchestrator.cli import people, plans, processes, steering, streams, system, views
 from orchestrator.cli.exits import Exit
 from orchestrator.cli.help import Command, overview, page
 from orchestrator.cli.quarantine import quarantine
@@ -53,10 +53,13 @@ GROUPS: Mapping[str, Mapping[str, Command]] = {
     "This machine": {
         "demo": system.demo,
         "up": system.up,
-        "worker": system.worker,
-        "conductor": system.conductor,
         "doctor": system.doctor,
         "version": system.version,
+    },
+    "Several machines": {
+        "migrate": processes.migrate,
+        "conductor": processes.conductor,
+        "worker": processes.worker,
     },
 }
 COMMANDS: Mapping[str, Command] = {
@@ -89,6 +92,10 @@ def run(arguments: Sequence[str]) -> int:
     except BrokenPipeError:  # whoever read our output has seen enough
         streams.mute(sys.stdout)
         status = Exit.DONE
+    except OSError as error:  # the disk that our output goes to, most likely
+        if debug:
+            raise
+        status = _explain_system(error)
     except KeyboardInterrupt:
         status = Exit.INTERRUPTED
     streams.flush()
@@ -162,6 +169,15 @@ def _explain(error: ReinstateError) -> Exit:
             return Exit.REFUSED
         case _:
             return Exit.UNEXPECTED
+
+
+def _explain_system(error: OSError) -> Exit:
+    from orchestrator.cli.output import hint, say
+
+    streams.mute(sys.stdout)
+    say(f"error: reading or writing failed: {error.strerror or type(error).__name__}", tone="red")
+    hint("check the disk that output and REINSTATE_HOME are on; --debug shows where it was")
+    return Exit.UNEXPECTED
 
 
 def _unexpected(

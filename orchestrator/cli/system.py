@@ -1,16 +1,13 @@
-"""Commands about this machine: demo, up, worker, conductor, doctor, version."""
+"""Commands about this machine: demo, up, doctor, version."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 from cyclopts import Parameter
 
 from orchestrator.cli.exits import Exit
 from orchestrator.cli.help import Takes
 from orchestrator.cli.output import Format
-
-if TYPE_CHECKING:
-    from orchestrator.settings import Settings
 
 
 def up() -> Exit:
@@ -46,83 +43,20 @@ def up() -> Exit:
     return Exit.DONE
 
 
-def worker(
-    *,
-    processes: Annotated[
-        int | None,
-        Parameter(help="So many at once, up to 4; default: REINSTATE_WORKERS."),
-        Takes("N"),
-    ] = None,
-) -> Exit:
-    """Run one worker of an installation on several machines, until stopped.
-
-    It needs the same REINSTATE_LEDGER_URL, REINSTATE_BROKER_URL and REINSTATE_KEY everywhere, and
-    the variables and files that plans name as secrets. On one machine, `up` starts workers itself.
-    """
-    import os
-    import sys
-
-    from orchestrator.broker import route
-    from orchestrator.embedded.one_machine import CHILDREN_A_WORKER, worker_command
-    from orchestrator.errors import PlanInvalid
-
-    settings = _with_broker()
-    children = processes or min(settings.workers, CHILDREN_A_WORKER)
-    if not 1 <= children <= CHILDREN_A_WORKER:
-        raise PlanInvalid(
-            f"a worker has 1 to {CHILDREN_A_WORKER} processes",
-            hint="for more, start several workers",
-        )
-    pool = "prefork" if route(settings).forks else "solo"
-    command = (sys.executable, "-P", *worker_command(pool, children, node=str(os.getpid())))
-    os.execve(command[0], command, {**os.environ, **settings.environment()})  # noqa: S606  no shell
-
-
-def conductor() -> Exit:
-    """Run the conductor of an installation on several machines, until stopped.
-
-    Start two or three: one leads, the others stand by and take over within seconds.
-    """
-    import os
-
-    from orchestrator.conductor import main
-
-    os.environ.update(_with_broker().environment())
-    main()
-    return Exit.DONE
-
-
-def _with_broker() -> "Settings":
-    """The settings, with the address of a broker that others share. Raises `Refused`."""
-    import os
-
-    from orchestrator.embedded.one_machine import joined
-    from orchestrator.errors import Refused
-    from orchestrator.settings import AUTO, Settings
-
-    settings = joined(Settings.read(os.environ))
-    if settings.broker_url == AUTO:
-        raise Refused(
-            "no broker is named",
-            hint="REINSTATE_BROKER_URL=redis://…; on one machine: reinstate up",
-        )
-    return settings
-
-
 def doctor(*, output: Format = "table") -> Exit:
     """Check everything that a run needs, and say how to mend what is wrong.
 
     Changes nothing. Ends with 6 where something has to be mended first.
     """
     from orchestrator.cli.output import show_rows
-    from orchestrator.cli.tables import text
+    from orchestrator.cli.tables import prose, text
     from orchestrator.doctor import examine_here, healthy
 
     checks = examine_here()
     rows = [{name: getattr(check, name) for name in check.__struct_fields__} for check in checks]
     if output == "table":
         rows = [{**row, "ok": "✔" if row["ok"] else "✘"} for row in rows]
-    show_rows(rows, output, text("ok", "name", "found", "fix"), empty="nothing to check")
+    show_rows(rows, output, (*text("ok", "name"), *prose("found", "fix")), empty="nothing to check")
     return Exit.DONE if healthy(checks) else Exit.UNREACHABLE
 
 
