@@ -115,7 +115,7 @@ def _loss(folder: Path, *, users: int, seed: int) -> "GroundTruth":
         "somebody else's"
     )
     kinds = ", ".join(f"{number} {kind}" for kind, number in damages.items())
-    _say(f"{sum(damages.values()):,} copies are damaged: {kinds}.")
+    _say(f"{sum(damages.values()):,} copies are damaged or odd: {kinds}.")
     _say(
         f"Of {gone:,} items no source holds a whole copy. {len(truth.erased)} users have asked to "
         f"be erased, and the ids {truth.ambiguous[0]} and {truth.ambiguous[1]} could be one "
