@@ -21,6 +21,8 @@ class Standing(Struct, frozen=True, kw_only=True):
     version: str
     ref: str
     modified: datetime | None = None
+    revised: datetime | None = None
+    """When its user last changed it, as its own content says."""
     merit: int | None = None
     """Of categories whose best wins, whenever it was."""
 
@@ -168,13 +170,12 @@ def _beside_live(
     policy: OnConflict,
     as_of: datetime,
 ) -> Decision:
-    if hand is not None and live.digest == hand.digest:
-        if hand.this_run:
-            return Leave(outcome=hand.outcome, note=hand.note)
-        if live.digest == item.digest:
-            return Leave(outcome=Outcome.PRESENT)
     if live.digest == item.digest:
+        if hand is not None and hand.this_run and live.digest == hand.digest:
+            return Leave(outcome=hand.outcome, note=hand.note)
         return Leave(outcome=Outcome.PRESENT)
+    if hand is not None and live.digest == hand.digest:
+        return _over_our_own(item, live, merit=merit, hand=hand, policy=policy)
     if hand is not None and hand.verified and policy is not OnConflict.REPLACE:
         return Leave(outcome=Outcome.SUPERSEDED)  # changed since we wrote it: the user's own now
     newer = _is_better(item, live, merit=merit, as_of=as_of)
@@ -189,6 +190,27 @@ def _beside_live(
             return Leave(outcome=Outcome.SUPERSEDED)
         case OnConflict.MERGE:
             raise ValueError("merge is not available yet; the planner refuses it")
+
+
+def _over_our_own(
+    item: Item, live: Standing, *, merit: int, hand: Hand, policy: OnConflict
+) -> Replace | Leave:
+    """A better copy came to light (handed back, or in a new run) of what we wrote ourselves.
+
+    Nobody changed it since, so nothing of the user's is overwritten. Within a run the copies have
+    been compared already; what another run wrote is compared with by what its content says.
+    """
+    if hand.this_run or policy is OnConflict.REPLACE:
+        return Replace(ref=live.ref, version=live.version)
+    if live.merit is not None:
+        better = merit > live.merit
+    elif item.revised is not None and live.revised is not None:
+        better = item.revised > live.revised
+    else:
+        better = False
+    if better and policy is not OnConflict.KEEP_LIVE:
+        return Replace(ref=live.ref, version=live.version)
+    return Leave(outcome=Outcome.SUPERSEDED)
 
 
 def _is_better(item: Item, live: Standing, *, merit: int, as_of: datetime) -> bool:

@@ -89,6 +89,7 @@ def _note_live(scene: Scene, category: Category, entry: Entry, live: Live | None
             version=live.entry.version,
             ref=live.entry.ref,
             modified=_later(live.entry.modified, None if seen is None else seen.revised),
+            revised=None if seen is None else seen.revised,
             merit=None if seen is None else seen.merit,
         ),
     )

@@ -16,7 +16,7 @@ from sqlalchemy import Connection, select
 from orchestrator.books import Note, Outcome
 from orchestrator.causes import Cause, cause_of
 from orchestrator.errors import Unavailable
-from orchestrator.items import Attachment, File, Folder, Item, UserId
+from orchestrator.items import Attachment, Digest, File, Folder, Item, UserId
 from orchestrator.ledger import outcomes
 from orchestrator.ledger.leases import Batch
 from orchestrator.ledger.outcomes import JournalRow, UnitResult
@@ -205,7 +205,8 @@ class Restoration:
         owner = one.unit.owner
         hand = one.unit.hands.get(item.ident)
         if hand is not None and hand.note is Note.BESIDE:
-            found = _of_beside(scene.at(owner, self._beside(item).ident), hand)
+            marked = self._beside(item)
+            found = _of_beside(scene.at(owner, marked.ident), hand, marked.digest)
             if found is not None:
                 return found
             hand = None
@@ -220,11 +221,14 @@ class Restoration:
             can_replace=self._can_replace,
         )
         if isinstance(decision, Create) and decision.beside:
-            match scene.at(owner, self._beside(item).ident):
+            marked = self._beside(item)
+            match scene.at(owner, marked.ident):
                 case Tombstone():
                     return Leave(outcome=Outcome.DECLINED)
-                case Standing():
+                case Standing(digest=digest) if digest == marked.digest:
                     return Leave(outcome=Outcome.PRESENT)
+                case Standing():
+                    return Leave(outcome=Outcome.SUPERSEDED)
                 case None:
                     pass
         return decision
@@ -549,13 +553,18 @@ class _Befores:
         self.vanished: list[Open] = []
 
 
-def _of_beside(live: Standing | Tombstone | None, hand: Hand) -> Leave | None:
-    """What we put beside: still as we left it, changed by its user, or gone."""
+def _of_beside(live: Standing | Tombstone | None, hand: Hand, digest: Digest) -> Leave | None:
+    """What we put beside: still as we left it, changed by its user, or gone.
+
+    `digest`: of what would be put there now.
+    """
     match live:
-        case Standing(digest=digest) if digest == hand.digest and hand.this_run:
+        case Standing(digest=found) if found == digest == hand.digest and hand.this_run:
             return Leave(outcome=Outcome.RESTORED, note=Note.BESIDE)
-        case Standing():
+        case Standing(digest=found) if found == digest:
             return Leave(outcome=Outcome.PRESENT)
+        case Standing():
+            return Leave(outcome=Outcome.SUPERSEDED)
         case Tombstone():
             return Leave(outcome=Outcome.DECLINED)
         case None:

@@ -171,6 +171,46 @@ def test_a_mended_copy_that_is_handed_back_is_restored(service):
     assert [row["released"] for row in service.progress.quarantine(run)] == [True]
 
 
+@pytest.mark.guarantee(13)
+def test_a_mended_copy_that_is_newer_takes_the_place_of_the_older_one_we_wrote(service):
+    newer = note("x", "newer", "2009-06-01T00:00:00Z")
+    source.put("core", {"ann": {"notes": {"a": note("x", "older")}}})
+    source.put("devices", {"ann": {"notes": {"a": newer[:-1]}}})
+    run = service.run(plan())
+    assert b"older" in b"".join(live().values())
+    (kept,) = service.progress.quarantine(run)
+    service.runs.release(run, {kept["number"]: newer}, who="jo", reason="")
+    service.go_on()
+    settle(service, run)
+    assert books(service, run).restored == 1
+    assert b"newer" in b"".join(live().values())
+
+
+def test_a_later_run_over_better_material_takes_the_place_of_what_an_earlier_one_wrote(service):
+    source.put("core", {"ann": {"notes": {"a": note("x", "older")}}})
+    service.run(plan())
+    source.put("core", {"ann": {"notes": {"a": note("x", "newer", "2009-06-01T00:00:00Z")}}})
+    run = service.run(plan())
+    settle(service, run)
+    assert books(service, run).replaced == 1
+    assert b"newer" in b"".join(live().values())
+
+
+@pytest.mark.guarantee(5)
+def test_what_a_user_changed_beside_is_theirs(service):
+    source.put("core", {"ann": {"notes": {"a": note("x", "ours")}}})
+    store().put("notes", "ann", place("x"), note("x", "theirs"), at=AS_OF)
+    both = plan(defaults="on_conflict: keep-both")
+    service.run(both)
+    (beside,) = {ref for _, ref in live()} - {place("x")}
+    changed = store().contents("notes", "ann")[beside].replace(b"ours", b"mine")
+    store().put("notes", "ann", beside, changed, at=AS_OF + timedelta(days=30))
+    run = service.run(both)
+    settle(service, run)
+    assert live()["ann", beside] == changed
+    assert books(service, run).superseded == 1
+
+
 def test_what_the_census_had_more_is_lost_and_stated(service):
     run = service.run(plan(), census=[("user0", "notes", 10), ("user1", "notes", 1)])
     settle(service, run)

@@ -108,6 +108,28 @@ def test_what_an_earlier_run_wrote_is_present_in_this_one():
 
 
 @pytest.mark.parametrize("policy", POLICIES)
+def test_what_came_to_light_later_in_a_run_takes_the_place_of_what_it_wrote_before(policy):
+    ours = replace(live(OLD, AFTER), revised=EARLIER)
+    assert decided(at=ours, hand=hand(OLD), policy=policy) == REPLACED
+    undated = replace(ITEM, revised=None)
+    assert decided(undated, at=live(OLD, AFTER), hand=hand(OLD), policy=policy) == REPLACED
+
+
+@pytest.mark.parametrize(
+    ("revised", "expected"),
+    [
+        (EARLIER, (REPLACED, LEFT, REPLACED, REPLACED)),
+        (BEFORE, (LEFT, LEFT, LEFT, REPLACED)),
+        (None, (LEFT, LEFT, LEFT, REPLACED)),
+    ],
+)
+def test_a_newer_copy_takes_the_place_of_what_an_earlier_run_wrote(revised, expected):
+    ours = replace(live(OLD, AFTER), revised=revised)
+    theirs = hand(OLD, this_run=False)
+    assert tuple(decided(at=ours, hand=theirs, policy=p) for p in POLICIES) == expected
+
+
+@pytest.mark.parametrize("policy", POLICIES)
 @pytest.mark.guarantee(8)
 def test_what_we_verified_and_is_gone_was_deleted_by_its_user(policy):
     assert decided(hand=hand(), policy=policy) == Leave(outcome=Outcome.DECLINED)
