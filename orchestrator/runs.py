@@ -11,14 +11,14 @@ from itertools import islice
 from typing import Any
 
 from msgspec import Struct
-from sqlalchemy import Connection, delete, insert, select, update
+from sqlalchemy import Connection, insert, select, update
 
 import orchestrator
 from orchestrator.causes import Cause
 from orchestrator.errors import NotFound, Refused
 from orchestrator.items import UserId
-from orchestrator.ledger import audit_log, flow, outcomes
-from orchestrator.ledger.database import Ledger, insert_missing, upsert
+from orchestrator.ledger import audit_log, flow, troubles
+from orchestrator.ledger.database import Ledger, insert_missing
 from orchestrator.ledger.schema import (
     approval,
     batch,
@@ -422,6 +422,8 @@ def _cancel_units(connection: Connection, run_id: str) -> None:
         .values(state=UnitState.CANCELLED)
         .returning(unit.c.phase, unit.c.user)
     ).all()
+    gone = troubles.forget(connection, run_id, exception.c.state.in_(open_states))
+    troubles.count(connection, run_id, gone)
     wave_of = flow.waves_of(connection, run_id)
     sums: dict[tuple[int, int], int] = {}
     for row in cells:
@@ -429,9 +431,6 @@ def _cancel_units(connection: Connection, run_id: str) -> None:
         sums[key] = sums.get(key, 0) + 1
     for (phase, wave), number in sums.items():
         flow.count(connection, run_id, phase, wave, cancelled=number)
-    connection.execute(
-        delete(exception).where(exception.c.run == run_id, exception.c.state.in_(open_states))
-    )
 
 
 def _try_again(
@@ -458,25 +457,20 @@ def _wait(
     these = (unit.c.run == run_id, unit.c.phase == phase, unit.c.user.in_(users))
     before = connection.execute(select(unit.c.user, unit.c.state).where(*these)).all()
     connection.execute(update(unit).where(*these).values(state=UnitState.WAITING, attempts=0))
-    upsert(
-        connection,
-        exception,
-        [
-            {
-                "run": run_id,
-                "user": user,
-                "phase": phase,
-                "state": UnitState.WAITING,
-                "cause": AGAIN.fingerprint,
-                "not_before": now,
-                "awaits": None,
-                "batch": None,
-                "since": now,
-            }
-            for user in users
-        ],
-    )
-    outcomes.record_causes(connection, run_id, phase, [AGAIN])
+    counts = troubles.forget(connection, run_id, troubles.of_units(connection, phase, users))
+    rows = [
+        {
+            "user": user,
+            "phase": phase,
+            "state": UnitState.WAITING,
+            "cause": AGAIN.fingerprint,
+            "not_before": now,
+            "since": now,
+        }
+        for user in users
+    ]
+    counts.update(troubles.note(connection, run_id, rows, [AGAIN]))
+    troubles.count(connection, run_id, counts)
     for (wave, state), number in Counter(
         (wave_of(row.user), UnitState(row.state)) for row in before
     ).items():

@@ -12,7 +12,7 @@ import shutil
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from importlib.util import find_spec
 from itertools import count
 from pathlib import Path
@@ -46,8 +46,9 @@ class NoServer(Exception):
 class Postgres:
     """A private PostgreSQL below a folder of its own in the temporary directory."""
 
-    def __init__(self) -> None:
-        """Make the cluster and start the server; ready when this returns."""
+    def __init__(self, settings: Mapping[str, str] | None = None) -> None:
+        """Make the cluster and start the server, ready when this returns; `settings` go before."""
+        self._settings = {**SETTINGS, **(settings or {})}
         # Not below pytest's tmp_path: a socket's path may have 107 characters, and where root runs
         # the tests the server's own user must be able to walk down to it.
         self.folder = Path(tempfile.mkdtemp(prefix="reinstate-pg-"))
@@ -91,7 +92,9 @@ class Postgres:
         )
         if made.returncode:
             raise NoServer(f"initdb failed: {made.stdout.decode(errors='replace')}")
-        options = [part for name, value in SETTINGS.items() for part in ("-c", f"{name}={value}")]
+        options = [
+            part for name, value in self._settings.items() for part in ("-c", f"{name}={value}")
+        ]
         server = [programs / "postgres", "-D", data, "-k", self.folder, *options]
         with log.open("wb") as output:
             self._keeper = subprocess.Popen(

@@ -1,7 +1,7 @@
 """One unit while it is being worked on: its tally, its account, what it quarantined."""
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
 
@@ -190,7 +190,7 @@ class UnitWork:
             state=UnitState.SETTLED,
             books=self.books(),
             kept=tuple(self.kept),
-            account=None if self.declined else self._account(sealer, self.lines),
+            account=self._account(sealer, self.lines),
         )
 
     def not_yet(
@@ -204,8 +204,11 @@ class UnitWork:
             cause=why,
             not_before=not_before,
             kept=tuple(self.kept),
-            account=None if self.declined or not self.lines else self._account(sealer, self.lines),
+            account=self._account(sealer, self.lines),
         )
 
-    def _account(self, sealer: Sealer, lines: Iterable[Line]) -> bytes:
+    def _account(self, sealer: Sealer, lines: Sequence[Line]) -> bytes | None:
+        """None where there is nothing to tell, and for a declined user."""
+        if self.declined or not lines:
+            return None
         return sealer.seal(encode(list(lines)), account_context(self.run, self.user, self.phase))

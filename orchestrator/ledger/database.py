@@ -1,18 +1,30 @@
 """How the ledger talks to its database; everything that differs between the two sits here."""
 
 import os
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
+import msgspec
 from sqlalchemy import (
+    ARRAY,
+    BigInteger,
+    Boolean,
     Column,
+    ColumnElement,
     Connection,
     Engine,
+    Integer,
+    LargeBinary,
+    SmallInteger,
     Table,
+    any_,
+    bindparam,
     create_engine,
     event,
+    insert,
     make_url,
     select,
     text,
@@ -237,6 +249,105 @@ def upsert(
     connection.execute(
         statement.on_conflict_do_update(index_elements=keys, set_=changes), list(rows)
     )
+
+
+def among(
+    connection: Connection, column: ColumnElement[Any], values: Sequence[Any]
+) -> ColumnElement[bool]:
+    """Whether `column` is one of `values`; one parameter where the database takes lists."""
+    if connection.dialect.name == "postgresql":
+        return column == any_(bindparam(None, list(values), type_=ARRAY(column.type)))
+    return column.in_(values)
+
+
+def change_each(
+    connection: Connection,
+    table: Table,
+    rows: Sequence[Mapping[str, Any]],
+    *,
+    at: Mapping[str, Any],
+    by: str,
+) -> None:
+    """Update many rows, each to values of its own, by one statement.
+
+    `rows` all have the same keys: the column `by`, which says of which row they are among those
+    whose columns are as in `at`, and the columns to change. Numbers, texts and None only.
+    """
+    if not rows:
+        return
+    quoted = connection.dialect.identifier_preparer.quote
+    names = list(rows[0])
+    if connection.dialect.name == "postgresql":
+        columns = ", ".join(
+            f"{quoted(name)} {table.c[name].type.compile(connection.dialect)}" for name in names
+        )
+        given = f"json_to_recordset(CAST(:given AS json)) AS given({columns})"
+    else:
+        columns = ", ".join(f"json_extract(value, '$.{name}') AS {quoted(name)}" for name in names)
+        given = f"(SELECT {columns} FROM json_each(:given)) AS given"  # noqa: S608  as below
+    changes = ", ".join(f"{quoted(name)} = given.{quoted(name)}" for name in names if name != by)
+    which = " AND ".join(f"{table.name}.{quoted(name)} = :at_{name}" for name in at)
+    connection.execute(
+        text(
+            f"UPDATE {table.name} SET {changes} FROM {given}"  # noqa: S608  names of our columns
+            f" WHERE {which} AND {table.name}.{quoted(by)} = given.{quoted(by)}"
+        ),
+        {"given": msgspec.json.encode(rows).decode()}
+        | {f"at_{name}": value for name, value in at.items()},
+    )
+
+
+def insert_all(
+    connection: Connection,
+    table: Table,
+    names: Sequence[str],
+    rows: Iterable[Sequence[Any]],
+) -> None:
+    """Insert any number of new rows, given as values of the columns `names`, without a result.
+
+    Streams: `rows` may be longer than memory. COPY where the database has it, which is ten times
+    faster than inserting; then a row that is there already fails everything.
+    """
+    if connection.dialect.name != "postgresql":
+        remaining = iter(rows)
+        while chunk := list(islice(remaining, ROWS_AT_ONCE)):
+            connection.execute(insert(table), [dict(zip(names, row, strict=True)) for row in chunk])
+        return
+    quoted = connection.dialect.identifier_preparer.quote
+    columns = ", ".join(quoted(name) for name in names)
+    driver = connection.dialect.loaded_dbapi
+    raw = connection.connection.cursor()
+    try:
+        with raw.copy(f"COPY {quoted(table.name)} ({columns}) FROM STDIN (FORMAT BINARY)") as copy:
+            copy.set_types([_wire_type(table.c[name]) for name in names])
+            for row in rows:
+                copy.write_row(row)
+    except (driver.OperationalError, driver.InterfaceError) as error:
+        raise Unavailable(
+            f"the ledger did not answer ({type(error).__name__})", retry_in=2.0
+        ) from error
+    finally:
+        raw.close()
+
+
+ROWS_AT_ONCE = 5_000
+
+
+def _wire_type(column: Column[Any]) -> str:
+    """What PostgreSQL calls the column's type; its binary form has to be met exactly."""
+    match column.type:
+        case SmallInteger():
+            return "int2"
+        case BigInteger():
+            return "int8"
+        case Integer():
+            return "int4"
+        case Boolean():
+            return "bool"
+        case LargeBinary():
+            return "bytea"
+        case _:
+            return "text"
 
 
 def insert_missing(connection: Connection, table: Table, rows: Sequence[Mapping[str, Any]]) -> None:

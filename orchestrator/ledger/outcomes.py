@@ -3,21 +3,22 @@
 A checkpoint is a small finish: what it recorded is never done again.
 """
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from msgspec import Struct
-from sqlalchemy import Connection, delete, insert, select, update
+from msgspec.structs import astuple
+from sqlalchemy import Connection, Row, and_, delete, insert, or_, select, update
 
 from orchestrator.books import FIELDS, Books, imbalances
 from orchestrator.causes import Cause
-from orchestrator.ledger import leases
-from orchestrator.ledger.database import insert_missing, upsert
+from orchestrator.ledger import leases, troubles
+from orchestrator.ledger.database import among, change_each, insert_all, upsert
 from orchestrator.ledger.leases import Batch
 from orchestrator.ledger.schema import (
     account,
     batch,
-    cause,
     counter,
     exception,
     journal,
@@ -136,158 +137,194 @@ def _record(
     now: int,
 ) -> None:
     if verified:
-        connection.execute(update(journal).where(journal.c.id.in_(verified)).values(verified=True))
+        connection.execute(
+            update(journal).where(among(connection, journal.c.id, verified)).values(verified=True)
+        )
     if not results:
         return
     sound = [_balanced(result) for result in results]
-    before = _rows(connection, held, [result.user for result in sound])
-    moves = {"settled": 0, "failed": 0, "held": 0, "cancelled": 0}
-    sums = Books()
-    rows: list[dict[str, Any]] = []
-    for result in sound:
-        old = before[result.user]
-        old_books = Books(**{name: old[name] for name in FIELDS})
-        sums = sums + (result.books - old_books)
-        if old["state"] in moves:
-            moves[old["state"]] -= 1
-        if result.state in moves:
-            moves[result.state] += 1
-        rows.append(
-            {
-                "run": held.run,
-                "user": result.user,
-                "phase": held.phase,
-                "state": result.state,
-                "attempts": old["attempts"] + (1 if result.attempted else 0),
-                "settled_at": now if result.state is UnitState.SETTLED else None,
-                **{name: getattr(result.books, name) for name in FIELDS},
-            }
+    users = [result.user for result in sound]
+    before = _rows(connection, held, users)
+    olds = [before[user] for user in users]
+    sums = {
+        name: (sum(new) - sum(old), new != old)
+        for name, new, old in zip(
+            FIELDS,
+            zip(*(astuple(result.books) for result in sound), strict=True),
+            zip(*(row[_STATES:] for row in olds), strict=True),
+            strict=True,
         )
-    upsert(connection, unit, rows)
-    upsert(
+    }
+    _change_units(
+        connection, held, sound, olds, [name for name, (_, other) in sums.items() if other], now
+    )
+    _record_exceptions(connection, held, sound, olds, now=now)
+    _record_details(connection, held, sound, before)
+    moves = Counter(str(result.state) for result in sound)
+    moves.subtract(old.state for old in olds)
+    changes = {name: moves[name] for name in _COUNTED}
+    changes |= {name: by for name, (by, _) in sums.items()}
+    count(connection, held, {name: by for name, by in changes.items() if by})
+    connection.execute(
+        update(run)
+        .where(
+            run.c.id == held.run,
+            or_(run.c.progressed_at.is_(None), run.c.progressed_at < now - _NOTED_EVERY_MS),
+        )
+        .values(progressed_at=now)
+    )
+
+
+_COUNTED = ("settled", "failed", "held", "cancelled")
+_NOTHING = Books()
+_NOTED_EVERY_MS = 500
+"""How exact the time of the last progress is: one row a run, which all its batches would queue
+for."""
+
+
+def _change_units(
+    connection: Connection,
+    held: Batch,
+    results: Sequence[UnitResult],
+    olds: Sequence[Row[Any]],
+    changed: Sequence[str],
+    now: int,
+) -> None:
+    """Write the units down; of the books only the columns that `changed` in any of them."""
+    change_each(
         connection,
-        counter,
+        unit,
         [
             {
-                "run": held.run,
-                "phase": held.phase,
-                "wave": held.wave,
-                "slot": held.slot,
-                **moves,
-                **{name: getattr(sums, name) for name in FIELDS},
+                "user": result.user,
+                "state": result.state,
+                "attempts": old.attempts + (1 if result.attempted else 0),
+                "settled_at": now if result.state is UnitState.SETTLED else None,
+                **{name: getattr(result.books, name) for name in changed},
             }
+            for result, old in zip(results, olds, strict=True)
         ],
-        add=True,
+        at={"run": held.run, "phase": held.phase},
+        by="user",
     )
-    _record_exceptions(connection, held, sound, now=now)
-    _record_details(connection, held, sound)
-    connection.execute(update(run).where(run.c.id == held.run).values(progressed_at=now))
+
+
+def count(connection: Connection, held: Batch, changes: Mapping[str, int]) -> None:
+    """Add to the counters of the batch's cell."""
+    if changes:
+        at = {"run": held.run, "phase": held.phase, "wave": held.wave, "slot": held.slot}
+        upsert(connection, counter, [at | dict(changes)], add=True)
 
 
 def _balanced(result: UnitResult) -> UnitResult:
     """The result, or a failed one where its books break a law."""
-    if not imbalances(result.books, settled=result.state is UnitState.SETTLED):
+    if result.books == _NOTHING or not imbalances(
+        result.books, settled=result.state is UnitState.SETTLED
+    ):
         return result
     return UnitResult(user=result.user, state=UnitState.FAILED, books=Books(), cause=UNBALANCED)
 
 
-def _rows(connection: Connection, held: Batch, users: Sequence[int]) -> dict[int, dict[str, Any]]:
-    found = connection.execute(
-        select(unit).where(
-            unit.c.run == held.run, unit.c.phase == held.phase, unit.c.user.in_(users)
+_STATES = 4
+"""Columns of `_rows` before the books."""
+
+
+def _rows(connection: Connection, held: Batch, users: Sequence[int]) -> dict[int, Row[Any]]:
+    """The units as they are, and the cause of each exception; nobody changes them meanwhile."""
+    found = select(
+        unit.c.user,
+        unit.c.state,
+        unit.c.attempts,
+        exception.c.cause,
+        *(unit.c[name] for name in FIELDS),
+    ).outerjoin(
+        exception,
+        and_(
+            exception.c.run == unit.c.run,
+            exception.c.user == unit.c.user,
+            exception.c.phase == unit.c.phase,
+        ),
+    )
+    if connection.dialect.name == "postgresql":
+        found = found.with_for_update(of=unit, key_share=True)
+    rows = connection.execute(
+        found.where(
+            unit.c.run == held.run,
+            unit.c.phase == held.phase,
+            among(connection, unit.c.user, users),
         )
     )
-    return {row["user"]: dict(row) for row in found.mappings()}
+    return {row.user: row for row in rows}
 
 
 def _record_exceptions(
-    connection: Connection, held: Batch, results: Sequence[UnitResult], *, now: int
+    connection: Connection,
+    held: Batch,
+    results: Sequence[UnitResult],
+    olds: Sequence[Row[Any]],
+    *,
+    now: int,
 ) -> None:
-    users = [result.user for result in results]
-    connection.execute(
-        delete(exception).where(
-            exception.c.run == held.run,
-            exception.c.phase == held.phase,
-            exception.c.user.in_(users),
-        )
-    )
-    troubled = [(result, result.cause) for result in results if result.cause is not None]
-    if not troubled:
-        return
-    connection.execute(
-        insert(exception),
-        [
-            {
-                "run": held.run,
-                "user": result.user,
-                "phase": held.phase,
-                "state": result.state,
-                "cause": why.fingerprint,
-                "not_before": result.not_before,
-                "awaits": result.awaits,
-                "since": now,
-            }
-            for result, why in troubled
-        ],
-    )
-    causes = {why.fingerprint: why for _, why in troubled}
-    record_causes(connection, held.run, held.phase, list(causes.values()))
-
-
-def record_causes(connection: Connection, run_id: str, phase: int, causes: Sequence[Cause]) -> None:
-    """Remember what these fingerprints mean."""
-    insert_missing(
-        connection,
-        cause,
-        [
-            {
-                "run": run_id,
-                "fingerprint": why.fingerprint,
-                "phase": phase,
-                "code": why.code,
-                "sentence": why.sentence,
-                "transient": why.transient,
-            }
-            for why in sorted(causes, key=lambda why: why.fingerprint)
-        ],
-    )
-
-
-def _record_details(connection: Connection, held: Batch, results: Sequence[UnitResult]) -> None:
-    users = [result.user for result in results]
-    connection.execute(
-        delete(quarantine).where(
-            quarantine.c.run == held.run,
-            quarantine.c.phase == held.phase,
-            quarantine.c.user.in_(users),
-            quarantine.c.released_at.is_(None),
-        )
-    )
-    kept = [
+    counts = troubles.Counts()
+    if over := [old.user for old in olds if old.cause is not None]:
+        which = troubles.of_units(connection, held.phase, over)
+        counts.update(troubles.forget(connection, held.run, which))
+    causes = [result.cause for result in results if result.cause is not None]
+    rows = [
         {
-            "run": held.run,
             "user": result.user,
             "phase": held.phase,
-            "source": copy.source,
-            "reason": copy.reason,
-            "sha256": copy.sha256,
-            "length": copy.length,
-            "sealed": copy.sealed,
+            "state": result.state,
+            "cause": result.cause.fingerprint,
+            "not_before": result.not_before,
+            "awaits": result.awaits,
+            "since": now,
         }
+        for result in results
+        if result.cause is not None
+    ]
+    counts.update(troubles.note(connection, held.run, rows, causes))
+    troubles.count(connection, held.run, counts, slot=held.slot)
+
+
+def _record_details(
+    connection: Connection,
+    held: Batch,
+    results: Sequence[UnitResult],
+    before: Mapping[int, Row[Any]],
+) -> None:
+    """Quarantine and accounts; what an earlier attempt left of either is replaced."""
+    if again := [result.user for result in results if before[result.user].copies]:
+        connection.execute(
+            delete(quarantine).where(
+                quarantine.c.run == held.run,
+                quarantine.c.phase == held.phase,
+                among(connection, quarantine.c.user, again),
+                quarantine.c.released_at.is_(None),
+            )
+        )
+        connection.execute(
+            delete(account).where(
+                account.c.run == held.run,
+                account.c.phase == held.phase,
+                among(connection, account.c.user, again),
+            )
+        )
+    kept = [
+        (held.run, result.user, held.phase, *astuple(copy))
         for result in results
         for copy in result.kept
     ]
     if kept:
-        connection.execute(insert(quarantine), kept)
-    upsert(
-        connection,
-        account,
-        [
-            {"run": held.run, "user": result.user, "phase": held.phase, "sealed": result.account}
-            for result in results
-            if result.account is not None
-        ],
-    )
+        names = ("run", "user", "phase", "source", "reason", "sha256", "length", "sealed")
+        insert_all(connection, quarantine, names, kept)
+    accounts = [
+        (held.run, result.user, held.phase, result.account)
+        for result in results
+        if result.account is not None
+    ]
+    if accounts:
+        insert_all(connection, account, ("run", "user", "phase", "sealed"), accounts)
 
 
 def fail_lone_unit(connection: Connection, number: int, why: Cause, *, now: int) -> None:

@@ -18,6 +18,7 @@ from sqlalchemy import (
     String,
     Table,
     Text,
+    text,
 )
 
 from orchestrator.books import FIELDS
@@ -26,6 +27,10 @@ VERSION = 1
 """The contract that this release needs: grows only when something goes away, see `migrations`."""
 
 metadata = MetaData()
+
+WITH_LOSSES = "lost > 0 OR quarantined > 0 OR nameless > 0"
+"""Of which units something is lost. Updates of the others stay heap-only despite the index: what
+it looks at does not change in them."""
 
 _HALF_FULL = {"fillfactor": 50}
 _Id = BigInteger().with_variant(Integer, "sqlite")  # SQLite numbers rows only by INTEGER keys
@@ -147,6 +152,14 @@ unit = Table(
     Column("expected", Integer),
     Column("settled_at", BigInteger),
     *_sums(),
+    Index(
+        "unit_with_losses",
+        "run",
+        "user",
+        "phase",
+        postgresql_where=text(WITH_LOSSES),
+        sqlite_where=text(WITH_LOSSES),
+    ),
     postgresql_with=_HALF_FULL,
 )
 
@@ -202,6 +215,19 @@ cause = Table(
     Column("sentence", Text, nullable=False),
     Column("transient", Boolean, nullable=False),
 )
+
+trouble = Table(
+    "trouble",
+    metadata,
+    Column("run", String(16), primary_key=True),
+    Column("phase", SmallInteger, primary_key=True, autoincrement=False),
+    Column("cause", String(6), primary_key=True),
+    Column("state", String(9), primary_key=True),
+    Column("slot", SmallInteger, primary_key=True, autoincrement=False),
+    Column("units", BigInteger, nullable=False),
+    postgresql_with=_HALF_FULL,
+)
+"""How many exceptions there are of which cause; spread over slots, moved with them."""
 
 counter = Table(
     "counter",
