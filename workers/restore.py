@@ -16,7 +16,7 @@ from sqlalchemy import Connection, select
 from orchestrator.books import Note, Outcome
 from orchestrator.causes import Cause, cause_of
 from orchestrator.errors import Unavailable
-from orchestrator.items import Attachment, Digest, File, Folder, Item, UserId
+from orchestrator.items import Attachment, Digest, File, Folder, Ident, Item, UserId
 from orchestrator.ledger import outcomes
 from orchestrator.ledger.leases import Batch
 from orchestrator.ledger.outcomes import JournalRow, UnitResult
@@ -68,6 +68,8 @@ class Planned(Struct, frozen=True, kw_only=True):
     open: Open
     write: Write
     note: Note | None = None
+    hand: Hand | None = None
+    """What our journal said before."""
 
 
 class Restoration:
@@ -82,6 +84,8 @@ class Restoration:
         self._results: list[UnitResult] = list(task.postponed)
         self._verified: list[int] = []
         self._recorded: set[int] = set()
+        self._stood: set[tuple[UserId, Ident]] = set()
+        """What was to be replaced: where it is gone at the next look, its user deleted it."""
         self._began = self._beat_at = work.monotonic()
         self._throttle = Throttle(
             task.phase.limits, share=work.workers, monotonic=work.monotonic, sleep=work.sleep
@@ -152,6 +156,7 @@ class Restoration:
 
     def _settle(self, chunk: list[Open], complete: list[UnitWork]) -> None:
         """Bring every item of the chunk to an outcome, and every complete unit to its end."""
+        self._stood.clear()
         still_open = [one for one in chunk if not self._declined(one)]
         trouble: Cause | None = None
         for _ in range(LOOKS):
@@ -210,16 +215,22 @@ class Restoration:
             if found is not None:
                 return found
             hand = None
+        live = scene.at(owner, item.ident)
+        in_doubt = hand is not None and hand.this_run and not hand.verified
+        if live is None and not in_doubt and (owner, item.ident) in self._stood:
+            return Leave(outcome=Outcome.DECLINED)
         decision = decide(
             item,
             merit=one.winner.copy.merit,
-            live=scene.at(owner, item.ident),
+            live=live,
             hand=hand,
             equal_elsewhere=scene.holds(owner, item.digest, besides=one.unit.recovered),
             policy=self._task.phase.on_conflict,
             as_of=self._task.site.plan.incident.as_of,
             can_replace=self._can_replace,
         )
+        if isinstance(decision, Replace):
+            self._stood.add((owner, item.ident))
         if isinstance(decision, Create) and decision.beside:
             marked = self._beside(item)
             match scene.at(owner, marked.ident):
@@ -248,7 +259,8 @@ class Restoration:
             case Replace(ref=ref, version=version):
                 note = Note.REPLACED
                 write = Write(owner=one.unit.owner, item=item, ref=ref, expected=version)
-        return Planned(open=one, write=write, note=note)
+        hand = one.unit.hands.get(one.winner.copy.item.ident)
+        return Planned(open=one, write=write, note=note, hand=hand)
 
     def _ref(self, item: Item) -> str:
         return self._task.target.ref(self._task.phase.restore, item.ident, item.media)
@@ -279,7 +291,7 @@ class Restoration:
                 case Fate.REFUSED:
                     self._quarantine(plan, Reason.REFUSED, answer.detail)
                 case Fate.CONFLICT:
-                    plan.open.unit.hands.pop(plan.open.winner.copy.item.ident, None)
+                    _take_back(plan)
                     again.append(plan.open)
                     trouble = self._cause(answer)
                 case Fate.UNKNOWN:
@@ -551,6 +563,15 @@ class _Befores:
     def __init__(self) -> None:
         self.images: dict[int, Before] = {}
         self.vanished: list[Open] = []
+
+
+def _take_back(plan: Planned) -> None:
+    """A write did not happen: by our hand is only what was before."""
+    hands, ident = plan.open.unit.hands, plan.open.winner.copy.item.ident
+    if plan.hand is None:
+        hands.pop(ident, None)
+    else:
+        hands[ident] = plan.hand
 
 
 def _of_beside(live: Standing | Tombstone | None, hand: Hand, digest: Digest) -> Leave | None:

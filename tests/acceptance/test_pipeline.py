@@ -344,6 +344,28 @@ def test_a_user_who_is_faster_than_our_write_wins(service):
     assert books(service, run).superseded == 1
 
 
+@pytest.mark.guarantee(8)
+@pytest.mark.parametrize("by_our_hand", [True, False])
+def test_what_a_user_deletes_while_we_look_away_stays_deleted(service, by_our_hand):
+    if by_our_hand:
+        source.put("core", {"ann": {"notes": {"a": note("x", "old", "2008-01-01T00:00:00Z")}}})
+        service.run(plan())
+    else:
+        old = note("x", "old", "2008-01-01T00:00:00Z")
+        store().put("notes", "ann", place("x"), old, at=datetime(2008, 1, 1, tzinfo=UTC))
+    source.put("core", {"ann": {"notes": {"a": note("x", "new", "2009-09-01T00:00:00Z")}}})
+
+    def delete_without_a_trace(category, write):
+        if category == "notes" and write.owner == "ann":
+            store().held.pop(("notes", "ann", write.ref), None)
+
+    store().disturb = delete_without_a_trace
+    run = service.run(plan())
+    settle(service, run)
+    assert live() == {}
+    assert books(service, run).declined == 1
+
+
 @pytest.mark.guarantee(3)
 @pytest.mark.parametrize("stored", [True, False])
 def test_a_write_of_unknown_outcome_happens_once(service, stored):
