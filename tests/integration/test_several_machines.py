@@ -3,11 +3,13 @@
 import base64
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 from sqlalchemy import select, update
@@ -19,6 +21,7 @@ from orchestrator.errors import Refused
 from orchestrator.ledger.database import Ledger
 from orchestrator.ledger.leases import Ring
 from orchestrator.ledger.schema import run, schema_version
+from orchestrator.ledger.versions import revisions
 from orchestrator.lifeline import die_with_parent
 from orchestrator.planner import read_plan
 from orchestrator.readiness import prove_ready, redis_facts
@@ -75,16 +78,32 @@ def events(output):
     return {line["event"]: line for line in lines}
 
 
+@pytest.fixture
+def restricted():
+    """A Redis whose user may do what that of deploy/ may, and nothing else."""
+    port = free_port()
+    server = RedisServer("--port", str(port), "--bind", "127.0.0.1")
+    script = (Path(__file__).parents[2] / "deploy" / "redis" / "start.sh").read_text()
+    rules = re.search(r"^user (reinstate .*)$", script, re.MULTILINE)[1]
+    with server.client() as client:
+        client.execute_command(
+            "ACL", "SETUSER", *rules.replace("${REDIS_PASSWORD}", "secret").split()
+        )
+    yield f"redis://reinstate:secret@127.0.0.1:{port}/0"
+    server.stop()
+
+
 def test_the_processes_of_several_machines_carry_a_run_out_and_stop_when_told(
-    environ, tmp_path, redis_server, fresh_database
+    environ, tmp_path, restricted, fresh_database
 ):
     environ |= {
         "REINSTATE_LEDGER_URL": fresh_database,
-        "REINSTATE_BROKER_URL": redis_server.url,
+        "REINSTATE_BROKER_URL": restricted,
         "REINSTATE_WORKERS": "2",
     }
-    assert said(environ, "migrate") == (0, "the ledger was made, at revision 0001\n")
-    assert said(environ, "migrate")[1] == "the ledger is at revision 0001 already\n"
+    newest = revisions()[-1]
+    assert said(environ, "migrate") == (0, f"the ledger was made, at revision {newest}\n")
+    assert said(environ, "migrate")[1] == f"the ledger is at revision {newest} already\n"
     (tmp_path / "cache" / "ann" / "contacts").mkdir(parents=True)
     (tmp_path / "cache" / "ann" / "contacts" / "1.vcf").write_bytes(CARD)
     processes = [

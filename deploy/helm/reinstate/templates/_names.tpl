@@ -1,0 +1,44 @@
+{{- define "reinstate.labels" -}}
+app.kubernetes.io/name: {{ .Chart.Name }}
+app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
+app.kubernetes.io/managed-by: {{ .Release.Service }}
+{{- end }}
+
+{{- define "reinstate.selector" -}}
+app.kubernetes.io/name: {{ .Chart.Name }}
+app.kubernetes.io/instance: {{ .Release.Name }}
+{{- end }}
+
+{{- define "reinstate.container" -}}
+image: "{{ .Values.image.repository }}:{{ .Values.image.tag | default .Chart.AppVersion }}"
+imagePullPolicy: {{ .Values.image.pullPolicy }}
+securityContext:
+  allowPrivilegeEscalation: false
+  readOnlyRootFilesystem: true
+  runAsNonRoot: true
+  runAsUser: 10001
+  capabilities: {drop: [ALL]}
+env:
+  - name: REINSTATE_LOG
+    value: "{{ .Values.logLevel }},json"
+  - name: REINSTATE_LEASE_SECONDS
+    value: {{ .Values.leaseSeconds | quote }}
+  - name: REINSTATE_HOME
+    value: /var/lib/reinstate
+  # so many share a target's limits
+  - name: REINSTATE_WORKERS
+    value: {{ mul .Values.worker.replicas .Values.worker.processes | quote }}
+{{- end }}
+
+{{- define "reinstate.scratch" -}}
+- name: home
+  emptyDir: {}
+- name: tmp
+  emptyDir: {}
+{{- end }}
+
+{{- define "reinstate.scratchMounts" -}}
+- {name: home, mountPath: /var/lib/reinstate}
+- {name: tmp, mountPath: /tmp}
+{{- end }}
