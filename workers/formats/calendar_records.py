@@ -29,17 +29,19 @@ TOP_LEVEL: Final = frozenset(
 
 _BREAK: Final = rb"(?:\r{0,2}\n|\r)"
 _FOLDS: Final = rb"(?:" + _BREAK + rb"[ \t][^\r\n]*+)*+"
-# Begins with the break before the line, which is what the search is quick to find.
+# Begins with the break before the line, which is what the search is quick to find; or with the
+# last of the zeros that storage has put before it.
 _EDGE: Final = re.compile(
-    rb"[\r\n](?:\xef\xbb\xbf)?+(BEGIN|END)[ \t]*+:([^\r\n]*+" + _FOLDS + rb")", re.IGNORECASE
+    rb"[\r\n\0](?:\xef\xbb\xbf)?+(BEGIN|END)[ \t]*+:([^\r\n]*+" + _FOLDS + rb")", re.IGNORECASE
 )
 _FIRST_EDGE: Final = re.compile(
     rb"(?:\xef\xbb\xbf)?+(BEGIN|END)[ \t]*+:([^\r\n]*+" + _FOLDS + rb")", re.IGNORECASE
 )
 # BEGIN and END as programs do not write them: then every line is looked at.
 _LOOSE_EDGE: Final = re.compile(
-    rb"[\r\n](?:\xef\xbb\xbf)?+(?!BEGIN:[A-Z]|END:[A-Z])(?i:BEGIN|END)[ \t]*+:"
+    rb"[\r\n\0](?:\xef\xbb\xbf)?+(?!BEGIN:[A-Z]|END:[A-Z])(?i:BEGIN|END)[ \t]*+:"
 )
+_ZEROS: Final = bytes(16)
 _AFTER: Final = re.compile(_BREAK + rb"?+")
 _FOLD: Final = re.compile(_BREAK + rb"[ \t]")
 _UID: Final = re.compile(
@@ -225,6 +227,8 @@ class _Reader:
         if edge.rstrip(b"\r\n") != match[2] or data[after : after + 1] in (b" ", b"\t"):
             return 0
         body = data[begun : end + 1]
+        if b"\0" in body:
+            return 0
         if b"\r" in body and body.count(b"\r") != body.count(b"\r\n"):
             return 0
         inside = (0, 0)
@@ -324,6 +328,8 @@ class _Reader:
             return
         if self.open.kind not in TOP_LEVEL:
             self.open.reason, self.open.detail = Reason.STRUCTURE, "not a component of a calendar"
+        elif _ZEROS in self.data[self.open.offset : where]:
+            self.open.reason, self.open.detail = Reason.ZEROED, "zeros, and no END"
         else:
             self.open.reason, self.open.detail = Reason.CUT, "no END"
         self.close(self.open, where)
@@ -342,7 +348,9 @@ class _Reader:
         begun = self.done
         for lexeme in lex(self.data, self.done, where):
             blame: tuple[Reason, str] | None = None
-            if isinstance(lexeme, Flaw):
+            if _ZEROS in self.data[lexeme.offset : lexeme.offset + lexeme.length]:
+                blame = Reason.ZEROED, "zeros"
+            elif isinstance(lexeme, Flaw):
                 blame = lexeme.reason, lexeme.detail
             elif isinstance(lexeme, Line):
                 if declared:

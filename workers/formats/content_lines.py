@@ -106,6 +106,7 @@ _CIRCUMFLEX: Final = re.compile(r"\^[n'^]")
 _CIRCUMFLEX_MEANS: Final = {"^n": "\n", "^'": '"', "^^": "^"}
 _BASE64: Final = re.compile(rb"[A-Za-z0-9+/]+={0,2}")
 _DELIMITER: Final = re.compile(rb"(?:BEGIN|END):", re.IGNORECASE)
+_BEGIN_AFTER_ZEROS: Final = re.compile(rb"\0(?=BEGIN:)", re.IGNORECASE)
 
 # Heads repeat: a thousand cards share about forty. Bounded, because data is hostile.
 _MOST_HEADS: Final = 4096
@@ -119,8 +120,20 @@ def lex(data: bytes, start: int = 0, end: int | None = None, *, old: bool = Fals
     Tolerates CRLF, LF, CR and CRCRLF, folds by space or tab, a byte order mark, blank lines,
     lower-case names, and the unfolded continuations of quoted-printable and base64. `old`: the
     white space of a fold belongs to the value (vCard 2.1 §2.1.3). Offsets count in `data`.
-    Never raises; takes linear time.
+    Zeros before a BEGIN end a line: where storage was zeroed, or padded to its block, what comes
+    after is whole. Never raises; takes linear time.
     """
+    if data.find(b"\0", start, end) < 0:
+        return _lexemes(data, start, end, old=old)
+    stop = len(data) if end is None else end
+    found: list[Lexeme] = []
+    for match in _BEGIN_AFTER_ZEROS.finditer(data, start, stop):
+        found += _lexemes(data, start, match.end(), old=old)
+        start = match.end()
+    return found + _lexemes(data, start, stop, old=old)
+
+
+def _lexemes(data: bytes, start: int, end: int | None, *, old: bool) -> list[Lexeme]:
     found: list[Lexeme] = []
     offset = start
     if data.startswith(_BOM, start, len(data) if end is None else end):

@@ -578,3 +578,11 @@ def test_what_is_restored_needs_nothing_more(lines):
         again = one_copy(KIND, copy.item.content)
         assert again.item == copy.item
         assert again.repairs == ()
+
+
+@pytest.mark.parametrize("kept", [0, 1, 20, 47])
+def test_zeros_cost_what_they_cover_and_not_the_event_after_them(kept):
+    zeroed = component(START)[:kept] + bytes(4096)
+    found = read(KIND, HEAD + zeroed + component(START, uid="b") + component(START) + TAIL)
+    assert sorted(copy.item.ident for copy in copies(found)) == ["a", "b"]
+    assert [each.reason for each in damage(found)] == [Reason.ZEROED]

@@ -632,3 +632,12 @@ def test_an_item_put_beside_has_a_name_of_its_own_and_says_so():
 def test_reading_twice_gives_the_same():
     data = card() + old("FN:A", "N:A") + b"junk\r\n" + card("BDAY:x")
     assert read(data) == read(data)
+
+
+@pytest.mark.parametrize("kept", [0, 1, 20, 47])
+def test_zeros_cost_what_they_cover_and_not_the_card_after_them(kept):
+    one_card = b"BEGIN:VCARD\r\nVERSION:3.0\r\nUID:a\r\nFN:A\r\nN:A;;;;\r\nEND:VCARD\r\n"
+    other = one_card.replace(b"UID:a", b"UID:b")
+    found = read(one_card[:kept] + bytes(4096) + other + one_card)
+    assert [each.item.ident for each in found if isinstance(each, Copy)] == ["b", "a"]
+    assert [each.reason for each in found if isinstance(each, Damaged)] == [Reason.ZEROED]
