@@ -109,7 +109,7 @@ def arrays(rows: Sequence[Row], now: datetime) -> dict[str, Any]:
         "medias": [row.write.item.media.mime for row in rows],
         "contents": [row.content for row in rows],
         "reviseds": [row.write.item.revised for row in rows],
-        "nows": [now] * len(rows),
+        "now": now,
         "expecteds": [row.write.expected for row in rows],
     }
 

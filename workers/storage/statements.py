@@ -30,7 +30,7 @@ class Statements(Struct, frozen=True, kw_only=True):
     survey_on: str
     """The same after a user and ident."""
     fetch: str
-    """Of places → number, version, modified, size, content (or the fields as a JSON text)."""
+    """Of places → number, version, modified, content (or the fields as a JSON text)."""
     create: str
     """→ user, ident, version of what was created."""
     replace: str | None
@@ -126,7 +126,12 @@ def _postgresql(layout: Layout) -> Statements:
     user, ident = layout.user, layout.ident
     into = _postgresql_into
     words = _Words(
-        given={"media": "p.m", "content": "p.c", "revised": "p.r", "now": "p.w"},
+        given={
+            "media": "p.m",
+            "content": "p.c",
+            "revised": "p.r",
+            "now": "CAST(%(now)b AS timestamptz)",
+        },
         into=into,
         time_into=lambda column, value: value if column.zoned else f"{value} AT TIME ZONE 'UTC'",
         field_into=_postgresql_field,
@@ -139,11 +144,10 @@ def _postgresql(layout: Layout) -> Statements:
     kind = "bytea" if layout.binary else "text"
     arrays = (
         "CAST(%(users)b AS text[]), CAST(%(idents)b AS text[]), CAST(%(medias)b AS text[]),"
-        f" CAST(%(contents)b AS {kind}[]), CAST(%(reviseds)b AS timestamptz[]),"
-        " CAST(%(nows)b AS timestamptz[])"
+        f" CAST(%(contents)b AS {kind}[]), CAST(%(reviseds)b AS timestamptz[])"
     )
-    incoming = f"unnest({arrays}) AS p(u, i, m, c, r, w)"
-    expecting = f"unnest({arrays}, CAST(%(expecteds)b AS text[])) AS p(u, i, m, c, r, w, x)"
+    incoming = f"unnest({arrays}) AS p(u, i, m, c, r)"
+    expecting = f"unnest({arrays}, CAST(%(expecteds)b AS text[])) AS p(u, i, m, c, r, x)"
     places = "unnest(CAST(%(users)b AS text[]), CAST(%(idents)b AS text[]))"
     here = f"t.{user.name} = {into(user, 'p.u')} AND t.{ident.name} = {into(ident, 'p.i')}"
     key = f"CAST(t.{user.name} AS text), CAST(t.{ident.name} AS text)"
@@ -172,9 +176,11 @@ def _postgresql(layout: Layout) -> Statements:
         survey=page(""),
         survey_on=page(after),
         fetch=(
-            f"SELECT p.n - 1, {version}, {modified}, {_postgresql_size(layout)},"
-            f" {_postgresql_content(layout)} FROM {places} WITH ORDINALITY AS p(u, i, n)"
-            f" JOIN {layout.table} AS t ON {here} WHERE {_alive(layout.deleted)}"
+            # LIMIT keeps the order of the join: a planner that takes a table which is being filled
+            # for an empty one compared every place with every row.
+            f"SELECT p.n - 1, found.* FROM {places} WITH ORDINALITY AS p(u, i, n)"
+            f" CROSS JOIN LATERAL (SELECT {version}, {modified}, {_postgresql_content(layout)}"
+            f" FROM {layout.table} AS t WHERE {here} AND {_alive(layout.deleted)} LIMIT 1) AS found"
         ),
         create=(
             f"INSERT INTO {layout.table} AS t ({columns}) SELECT {values} FROM {incoming}"
@@ -292,9 +298,8 @@ def _sqlite(layout: Layout) -> Statements:
         survey=page(""),
         survey_on=page(after),
         fetch=(
-            f"SELECT p.key, {version}, {modified}, {_sqlite_size(layout)},"
-            f" {_sqlite_content(layout)} FROM {places} {layout.table} AS t ON {here}"
-            f" WHERE {_alive(layout.deleted)}"
+            f"SELECT p.key, {version}, {modified}, {_sqlite_content(layout)}"
+            f" FROM {places} {layout.table} AS t ON {here} WHERE {_alive(layout.deleted)}"
         ),
         create=(
             f"INSERT INTO {layout.table} ({columns}) VALUES ({values})"

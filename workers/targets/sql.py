@@ -267,12 +267,14 @@ class SqlTarget:
         attachments: dict[int, list[Attachment]] = {}
         for number, name, data in parts:
             attachments.setdefault(number, []).append(Attachment(name=name, data=bytes(data)))
-        for number, version, modified, size, content in rows:
+        for number, version, modified, told in rows:
             place = places[numbers[number]]
+            content, beside = content_of(told, layout), tuple(attachments.get(number, ()))
+            size = len(content) + sum(len(part.data) for part in beside)
             found[numbers[number]] = Live(
                 entry=entry(place.owner, place.ref, version, modified, False, None, size),
-                content=content_of(content, layout),
-                attachments=tuple(attachments.get(number, ())),
+                content=content,
+                attachments=beside,
             )
         return found
 
