@@ -1,6 +1,7 @@
 """What is restored: copies as sources hold them, and the items they are copies of.
 
-Knows nothing of formats: a category turns bytes into these values.
+Knows nothing of formats: a category turns bytes into these values. There are millions of them and
+none can be part of a cycle, so the cyclic garbage collector does not follow them (`gc=False`).
 """
 
 from collections.abc import Callable, Iterable
@@ -38,7 +39,7 @@ class Attachment(Struct, frozen=True, kw_only=True, gc=False):
     data: bytes
 
 
-class Item(Struct, frozen=True, kw_only=True):
+class Item(Struct, frozen=True, kw_only=True, gc=False):
     """One contact, event, note, task, photo or score, in the form that is written to a target."""
 
     ident: Ident
@@ -52,7 +53,10 @@ class Item(Struct, frozen=True, kw_only=True):
     @property
     def size(self) -> int:
         """Bytes that a target has to take."""
-        return len(self.content) + sum(len(part.data) for part in self.attachments)
+        size = len(self.content)
+        if self.attachments:  # few items have any
+            size += sum(len(part.data) for part in self.attachments)
+        return size
 
 
 class Span(Struct, frozen=True, gc=False):
@@ -63,7 +67,7 @@ class Span(Struct, frozen=True, gc=False):
     length: int
 
 
-class Copy(Struct, frozen=True, kw_only=True):
+class Copy(Struct, frozen=True, kw_only=True, gc=False):
     """One recovered copy that passed validation, repaired or as it was."""
 
     item: Item
@@ -80,7 +84,7 @@ class Copy(Struct, frozen=True, kw_only=True):
     """Ranks after the revision: iCalendar's SEQUENCE. Higher is newer."""
 
 
-class Damaged(Struct, frozen=True, kw_only=True):
+class Damaged(Struct, frozen=True, kw_only=True, gc=False):
     """One recovered copy that failed validation: a value in the stream, never an exception."""
 
     reason: Reason

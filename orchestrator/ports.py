@@ -50,7 +50,7 @@ class Rules(Struct, frozen=True, kw_only=True):
     """An item larger than this is quarantined, before it is parsed."""
 
 
-class Recognised(Struct, frozen=True, kw_only=True):
+class Recognised(Struct, frozen=True, kw_only=True, gc=False):
     """What a live content is: the item's ident, its content by meaning, its last change."""
 
     ident: Ident
@@ -165,7 +165,7 @@ class Capabilities(Struct, frozen=True, kw_only=True):
     notes: tuple[str, ...] = ()
 
 
-class Entry(Struct, frozen=True, kw_only=True):
+class Entry(Struct, frozen=True, kw_only=True, gc=False):
     """One thing that a target holds, or remembers as deleted."""
 
     owner: UserId
@@ -180,7 +180,7 @@ class Entry(Struct, frozen=True, kw_only=True):
     size: int = 0
 
 
-class Live(Struct, frozen=True, kw_only=True):
+class Live(Struct, frozen=True, kw_only=True, gc=False):
     """An entry with its content."""
 
     entry: Entry
@@ -188,14 +188,14 @@ class Live(Struct, frozen=True, kw_only=True):
     attachments: tuple[Attachment, ...] = ()
 
 
-class Place(Struct, frozen=True, kw_only=True):
+class Place(Struct, frozen=True, kw_only=True, gc=False):
     """Where something is or goes: whose, and the target's own name for it."""
 
     owner: UserId
     ref: str
 
 
-class Write(Struct, frozen=True, kw_only=True):
+class Write(Struct, frozen=True, kw_only=True, gc=False):
     """One change: create where `expected` is None, else replace exactly that version of `ref`."""
 
     owner: UserId
@@ -216,7 +216,7 @@ class Fate(StrEnum):
     """It may or may not have happened: look before anything else."""
 
 
-class Written(Struct, frozen=True, kw_only=True):
+class Written(Struct, frozen=True, kw_only=True, gc=False):
     """The answer to one write."""
 
     fate: Fate

@@ -13,7 +13,7 @@ from orchestrator.items import Copy, Digest, Item
 from orchestrator.plan import OnConflict
 
 
-class Standing(Struct, frozen=True, kw_only=True):
+class Standing(Struct, frozen=True, kw_only=True, gc=False):
     """What the target holds under an item's ident."""
 
     digest: Digest | None
@@ -27,7 +27,7 @@ class Standing(Struct, frozen=True, kw_only=True):
     """Of categories whose best wins, whenever it was."""
 
 
-class Tombstone(Struct, frozen=True, kw_only=True):
+class Tombstone(Struct, frozen=True, kw_only=True, gc=False):
     """The target says that its user deleted the item; `at` where it says when."""
 
     at: datetime | None = None
@@ -35,7 +35,7 @@ class Tombstone(Struct, frozen=True, kw_only=True):
     version: str = ""
 
 
-class Hand(Struct, frozen=True, kw_only=True):
+class Hand(Struct, frozen=True, kw_only=True, gc=False):
     """What our journal says we did about this ident."""
 
     digest: Digest
@@ -47,27 +47,27 @@ class Hand(Struct, frozen=True, kw_only=True):
     this_run: bool = True
 
 
-class Create(Struct, frozen=True, kw_only=True):
+class Create(Struct, frozen=True, kw_only=True, gc=False):
     """Write it where nothing is; `beside`: under a marked ident of its own."""
 
     beside: bool = False
 
 
-class Revive(Struct, frozen=True, kw_only=True):
+class Revive(Struct, frozen=True, kw_only=True, gc=False):
     """Write it over exactly this version of a tombstone, and over no later one."""
 
     ref: str
     version: str
 
 
-class Replace(Struct, frozen=True, kw_only=True):
+class Replace(Struct, frozen=True, kw_only=True, gc=False):
     """Overwrite exactly this version."""
 
     ref: str
     version: str
 
 
-class Leave(Struct, frozen=True, kw_only=True):
+class Leave(Struct, frozen=True, kw_only=True, gc=False):
     """Write nothing; the item ends with this outcome."""
 
     outcome: Outcome

@@ -4,6 +4,7 @@ The only place that catches every exception: whatever a batch does, the worker g
 ledger learns of it.
 """
 
+import gc
 import os
 import secrets
 import socket
@@ -126,6 +127,17 @@ def _give_up(work: Workplace, held: Batch, error: Exception) -> None:
         log.warning("lease_lost", batch=held.id, run_id=held.run)
 
 
+def collect_rarely() -> None:
+    """Look for cyclic garbage every 50,000 objects, and never again among those of the program.
+
+    A chunk is thousands of small values that are in no cycle and go when the chunk does. At the
+    default of every 700 objects, following them again and again took a quarter of a worker's time.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 20)
+
+
 _workplaces: dict[int, Workplace] = {}
 
 
@@ -133,6 +145,7 @@ def workplace() -> Workplace:
     """This process's own; made on first use, never inherited across a fork."""
     pid = os.getpid()
     if pid not in _workplaces:
+        collect_rarely()
         settings = Settings.read(os.environ)
         _workplaces.clear()
         _workplaces[pid] = Workplace(

@@ -29,7 +29,8 @@ class Scene:
 
     def holds(self, owner: UserId, digest: Digest, *, besides: Callable[[Ident], bool]) -> bool:
         """Whether equal content is there under an ident that is none of `besides`."""
-        return any(not besides(ident) for ident in self._idents.get((owner, digest), ()))
+        idents = self._idents.get((owner, digest))
+        return idents is not None and any(not besides(ident) for ident in idents)
 
     def note(self, owner: UserId, ident: Ident, standing: Standing | Tombstone) -> None:
         """Take in one; what is alive hides a tombstone, and the first one alive stays."""

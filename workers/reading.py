@@ -39,14 +39,14 @@ class Recovered(Struct, frozen=True, kw_only=True):
     folder: Folder
 
 
-class Winner(Struct, frozen=True, kw_only=True):
+class Winner(Struct, frozen=True, kw_only=True, gc=False):
     """The copy that speaks for an item."""
 
     copy: Copy
     source: str
 
 
-class Quarantined(Struct, frozen=True, kw_only=True):
+class Quarantined(Struct, frozen=True, kw_only=True, gc=False):
     """A damaged copy and where it was found."""
 
     source: str

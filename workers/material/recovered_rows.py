@@ -50,7 +50,7 @@ class Value(Struct, frozen=True, gc=False):
     """Fields whose text is not UTF-8."""
 
 
-class RecoveredRow(Struct, frozen=True):
+class RecoveredRow(Struct, frozen=True, gc=False):
     """One row. `values` is the data, then what lies beside it, in the plan's order."""
 
     owner: str | None
