@@ -1,0 +1,464 @@
+"""P3, P4: items a second, two sources into PostgreSQL with every guarantee on, against the limit.
+
+    python benchmarks/restoration.py [--users 1000] [--items 100] [--rounds 3] [--categories …]
+
+Ours: the real conductor, a PostgreSQL ledger, and as many worker processes as cores that answer its
+rings by `workers.jobs.perform` (the rings come by a pipe in place of Celery): leases, decline list,
+look at the target, journal before every write, preconditions, read back, sealed accounts, books.
+Timed from the approval to the finished run.
+
+The limit: a bare pool of as many processes; each reads the same files and rows by the shortest way,
+validates them by the same category, settles on the best copy of each item, decides as for an empty
+target, and COPYs a chunk in one transaction. No ledger, journal, look, verify, account; nothing can
+be repeated, and a crash leaves half of it. Timed from the first chunk to the last.
+
+Both find two thirds of the items in a table and two thirds in folders of files, a record each, so a
+third of the items have two copies. Same server (fsync on), same chunks of users, warm processes;
+rounds alternate between both; printed are medians, and the least and greatest ratio of a round.
+"""
+
+import argparse
+import base64
+import logging
+import multiprocessing
+import os
+import platform
+import random
+import shutil
+import statistics
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import partial
+from multiprocessing.synchronize import Barrier
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import psycopg
+import structlog
+from validation import cards, events
+
+from orchestrator import catalogue
+from orchestrator.audit import audit
+from orchestrator.conductor import Conductor, keep_going
+from orchestrator.items import Copy, File, Folder, Ident, Item, UserId
+from orchestrator.ledger.database import Ledger
+from orchestrator.ledger.leases import Ring
+from orchestrator.lifecycle import TERMINAL_RUNS, RunState
+from orchestrator.plan import OnConflict
+from orchestrator.planner import read_plan
+from orchestrator.ports import Category, Rules
+from orchestrator.progress import Progress
+from orchestrator.reconcile import Create, decide, precedence
+from orchestrator.runs import Runs, Submission
+from orchestrator.sealing import Sealer
+from workers.jobs import collect_rarely, perform, workplace
+
+sys.path.append(str(Path(__file__).parents[1]))  # the tests are no installed package
+from tests import servers
+
+AS_OF = datetime(2009, 10, 1, tzinfo=UTC)
+KEY = bytes(range(32))
+SEALER = Sealer(KEY)
+PROCESSES = multiprocessing.get_context("spawn")
+PLAN = """
+version: 1
+name: benchmark
+incident: {{as_of: 2009-10-01T00:00:00Z, service_start: 2002-01-01T00:00:00Z}}
+sources:
+  core: {{kind: sql, url: "{source}", categories: {{{category}: {mapping}}}}}
+  backup: {{kind: vdir, path: backup}}
+targets:
+  live: {{kind: sql, url: "{target}"}}
+waves: [{{name: everyone}}]
+phases: [{{restore: {category}, to: live}}]
+approvals: 1
+"""
+MAPPING = "{table: records, user: user_id, id: id, data: data}"
+
+
+# Material --------------------------------------------------------------------------------------
+
+
+def todos(chance: random.Random, count: int) -> list[bytes]:
+    """Tasks as phones of the time wrote them, about 350 bytes."""
+    return [_todo(chance, number) for number in range(count)]
+
+
+def _todo(chance: random.Random, number: int) -> bytes:
+    day = f"2009{chance.randrange(1, 10):02}{chance.randrange(1, 29):02}"
+    lines = [
+        *("BEGIN:VCALENDAR", "VERSION:2.0", "PRODID:-//Example//Phone 1.0//EN", "BEGIN:VTODO"),
+        f"UID:{chance.getrandbits(128):032x}",
+        "DTSTAMP:20090101T000000Z",
+        f"LAST-MODIFIED:{day}T{number % 24:02}0000Z",
+        f"SUMMARY:Call number {number} back\\, please",
+        "DESCRIPTION:About the proposal\\; see the letter of last week.\\nAsk for Ada.",
+        f"DUE;VALUE=DATE:{day}",
+        f"PRIORITY:{number % 10}",
+        *("STATUS:NEEDS-ACTION", "END:VTODO", "END:VCALENDAR", ""),
+    ]
+    return "\r\n".join(lines).encode()
+
+
+def notes(chance: random.Random, count: int) -> list[bytes]:
+    """Notes of a few lines, as rows of a table become them."""
+    return [
+        msgspec.json.encode(
+            {
+                "id": f"{chance.getrandbits(64):016x}",
+                "title": f"Shopping {number}",
+                "body": "milk, eggs; bread\nand tea\n" * chance.randrange(1, 12),
+                "revised": f"2009-0{chance.randrange(1, 10)}-11T12:00:00Z",
+            }
+        )
+        for number in range(count)
+    ]
+
+
+def scores(chance: random.Random, count: int) -> list[bytes]:
+    """The best of a board each."""
+    return [
+        msgspec.json.encode({"board": f"board {number}", "value": chance.randrange(1, 10**6)})
+        for number in range(count)
+    ]
+
+
+RECORDS: dict[str, tuple[Callable[[random.Random, int], list[bytes]], str]] = {
+    "contacts": (cards, "vcf"),
+    "calendar": (events, "ics"),
+    "tasks": (todos, "ics"),
+    "notes": (notes, "json"),
+    "high_scores": (scores, "json"),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Material:
+    """What was recovered: a table and a folder, and how many items they hold together."""
+
+    category: str
+    users: Sequence[UserId]
+    items: int
+    folder: Path
+    source: str
+    """The address of the database that holds the table."""
+
+
+def make(server: servers.Postgres, folder: Path, category: str, users: int, items: int) -> Material:
+    """The same on every call, so that figures of different days speak of the same work."""
+    chance = random.Random(2009)
+    generate, suffix = RECORDS[category]
+    name = f"source_{category}"
+    database(server, name)
+    owners = [UserId(f"user{number:06}") for number in range(users)]
+    with psycopg.connect(address(server, name)) as connection, connection.cursor() as cursor:
+        cursor.execute(
+            "CREATE TABLE records (user_id text, id text, data bytea, PRIMARY KEY (user_id, id))"
+        )
+        with cursor.copy("COPY records FROM STDIN (FORMAT BINARY)") as copy:
+            copy.set_types(["text", "text", "bytea"])
+            for owner in owners:
+                shelf = folder / "backup" / owner / category
+                shelf.mkdir(parents=True)
+                for number, record in enumerate(generate(chance, items)):
+                    if number % 3 != 0:
+                        copy.write_row((owner, f"{number:06}", record))
+                    if number % 3 != 1:
+                        (shelf / f"{number:06}.{suffix}").write_bytes(record)
+        connection.commit()
+        connection.autocommit = True
+        cursor.execute("VACUUM ANALYZE")
+    return Material(
+        category=category,
+        users=owners,
+        items=users * items,
+        folder=folder,
+        source=address(server, name),
+    )
+
+
+def database(server: servers.Postgres, name: str) -> None:
+    """An empty one of that name."""
+    with server.connect() as connection:
+        connection.execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
+        connection.execute(f"CREATE DATABASE {name}")
+        connection.execute("CHECKPOINT")
+
+
+def address(server: servers.Postgres, name: str) -> str:
+    """As plans and psycopg spell it."""
+    return server.url(name).replace("+psycopg", "")
+
+
+# Ours ------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Pipe:
+    """A doorbell of one machine."""
+
+    rings: Any
+
+    def ring(self, rings: Sequence[Ring], *, expires: float) -> None:
+        """Hand them to whichever worker is free."""
+        del expires
+        for one in rings:
+            self.rings.put((one.batch, one.epoch))
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+
+def worker(settings: dict[str, str], rings: Any, warm: Barrier) -> None:
+    """Answers rings until it is told to end."""
+    quiet()
+    os.environ.update(settings)
+    work = workplace()
+    for category in catalogue.categories():
+        catalogue.category_kind(category)
+    work.ledger.now()
+    warm.wait()
+    with closing(work):
+        while (ring := rings.get()) is not None:
+            perform(work, Ring(batch=ring[0], epoch=ring[1]))
+
+
+def ours(server: servers.Postgres, material: Material, *, chunk: int, processes: int) -> float:
+    """Seconds from approval to the finished run; raises where anything is missing."""
+    for name in ("ledger", "live"):
+        database(server, name)
+    ledger = Ledger(server.url("ledger"))
+    ledger.prepare()
+    text = PLAN.format(
+        category=material.category,
+        mapping=MAPPING,
+        source=material.source,
+        target=address(server, "live"),
+    )
+    plan = read_plan(text.encode(), path="plan.yaml", base=material.folder)
+    rings = PROCESSES.Queue()
+    warm = PROCESSES.Barrier(processes + 1)
+    settings = {
+        "REINSTATE_LEDGER_URL": server.url("ledger"),
+        "REINSTATE_KEY": base64.b64encode(KEY).decode(),
+        "REINSTATE_WORKERS": str(processes),
+    }
+    crew = [
+        PROCESSES.Process(target=worker, args=(settings, rings, warm)) for _ in range(processes)
+    ]
+    for one in crew:
+        one.start()
+    warm.wait()
+    stopped = threading.Event()
+    conductor = Conductor(
+        ledger, Pipe(rings), name="benchmark", window=max(8, processes * 4), batch_users=chunk
+    )
+    thread = threading.Thread(target=keep_going, args=[conductor], kwargs={"stopped": stopped})
+    runs, progress = Runs(ledger, SEALER), Progress(ledger, SEALER)
+    try:
+        run = runs.submit(
+            Submission(plan=plan, text=text, folder=str(material.folder), author="mia")
+        )
+        thread.start()
+        while progress.state(run) is not RunState.AWAITING_APPROVAL:
+            assert progress.state(run) not in TERMINAL_RUNS
+            time.sleep(0.01)
+        began = time.perf_counter()
+        runs.approve(run, who="jo", reason="a benchmark")
+        while progress.state(run) not in TERMINAL_RUNS:
+            time.sleep(0.01)
+        spent = time.perf_counter() - began
+        books = progress.status(run).books
+        assert (books.restored, books.items) == (material.items, material.items), books
+        assert audit(ledger, run) == []
+    finally:
+        stopped.set()
+        thread.join()
+        for _ in crew:
+            rings.put(None)
+        for one in crew:
+            one.join()
+        ledger.close()
+    return spent
+
+
+# The limit -------------------------------------------------------------------------------------
+
+
+TABLE = """
+CREATE TABLE {category} (
+  user_id text NOT NULL, ident text NOT NULL, media text NOT NULL, content bytea NOT NULL,
+  revised timestamptz, modified timestamptz NOT NULL DEFAULT now(),
+  version bigint NOT NULL DEFAULT 1, deleted_at timestamptz, PRIMARY KEY (user_id, ident)
+)"""
+
+
+@dataclass(kw_only=True)
+class Bare:
+    """What each process of the pool has."""
+
+    category: Category
+    material: Material
+    rules: Rules
+    source: psycopg.Connection
+    target: psycopg.Connection
+
+
+bare: Bare
+
+
+def begin_bare(material: Material, target: str, warm: Barrier) -> None:
+    quiet()
+    collect_rarely()  # as ours do
+    global bare  # noqa: PLW0603  a pool's initializer has no other place to leave things
+    bare = Bare(
+        category=catalogue.category_kind(material.category)(),
+        material=material,
+        rules=Rules(
+            repairs=frozenset(), loss=AS_OF, service_start=datetime(2002, 1, 1, tzinfo=UTC)
+        ),
+        source=psycopg.connect(material.source, autocommit=True),
+        target=psycopg.connect(target),
+    )
+    warm.wait()
+
+
+def restore_bare(owners: Sequence[UserId]) -> int:
+    """Read, validate, settle, decide, COPY: how many items were written."""
+    rows: dict[str, list[File]] = {owner: [] for owner in owners}
+    for owner, name, data in bare.source.execute(
+        "SELECT user_id, id, data FROM records WHERE user_id = ANY(%s) ORDER BY user_id, id",
+        [list(owners)],
+        binary=True,
+    ):
+        rows[owner].append(File(name=name, size=len(data), read=partial(bytes, data)))
+    chosen: list[tuple[UserId, Item]] = []
+    for owner in owners:
+        best: dict[Ident, tuple[Any, Copy]] = {}
+        for trust, files in enumerate((rows[owner], files_of(owner))):
+            for found in bare.category.read(Folder(owner=owner, files=files), bare.rules):
+                if isinstance(found, Copy):
+                    rank = precedence(found, trust)
+                    known = best.get(found.item.ident)
+                    if known is None or rank > known[0]:
+                        best[found.item.ident] = (rank, found)
+        for _, copy in best.values():
+            decision = decide(
+                copy.item,
+                merit=copy.merit,
+                live=None,
+                hand=None,
+                equal_elsewhere=False,
+                policy=OnConflict.NEWEST,
+                as_of=AS_OF,
+            )
+            if isinstance(decision, Create):
+                chosen.append((owner, copy.item))
+    table = bare.material.category
+    columns = f"COPY {table} (user_id, ident, media, content, revised) FROM STDIN (FORMAT BINARY)"
+    with bare.target.cursor() as cursor, cursor.copy(columns) as copy:
+        copy.set_types(["text", "text", "text", "bytea", "timestamptz"])
+        for owner, item in chosen:
+            copy.write_row((owner, item.ident, item.media.mime, item.content, item.revised))
+    bare.target.commit()
+    return len(chosen)
+
+
+def files_of(owner: UserId) -> list[File]:
+    """By the shortest way: no check of links, sizes, or of a file that changes meanwhile."""
+    with os.scandir(bare.material.folder / "backup" / owner / bare.material.category) as listing:
+        return [
+            File(name=one.name, size=one.stat().st_size, read=Path(one.path).read_bytes)
+            for one in sorted(listing, key=lambda one: one.name)
+        ]
+
+
+def limit(server: servers.Postgres, material: Material, *, chunk: int, processes: int) -> float:
+    """Seconds from the first chunk to the last."""
+    database(server, "live")
+    live = address(server, "live")
+    with psycopg.connect(live) as connection:
+        connection.execute(TABLE.format(category=material.category))
+    warm = PROCESSES.Barrier(processes + 1)
+    with PROCESSES.Pool(processes, begin_bare, (material, live, warm)) as pool:
+        warm.wait()
+        users = material.users
+        chunks = [users[at : at + chunk] for at in range(0, len(users), chunk)]
+        began = time.perf_counter()
+        written = sum(pool.imap_unordered(restore_bare, chunks))
+        spent = time.perf_counter() - began
+    assert written == material.items, written
+    return spent
+
+
+# Measuring -------------------------------------------------------------------------------------
+
+
+def compare(server: servers.Postgres, material: Material, given: argparse.Namespace) -> None:
+    """Print what both do in a second, and the ratio."""
+    times: list[tuple[float, float]] = []
+    for _ in range(given.rounds):
+        way = {"chunk": given.chunk, "processes": given.processes}
+        times.append((ours(server, material, **way), limit(server, material, **way)))
+    our, their = (material.items / statistics.median(spent) for spent in zip(*times, strict=True))
+    ratios = [bare_spent / spent for spent, bare_spent in times]
+    print(
+        f"{material.category}: {our:,.0f} items/s against {their:,.0f}/s, ratio {our / their:.2f} "
+        f"(median of {given.rounds}, {min(ratios):.2f} to {max(ratios):.2f}; "
+        f"{material.items:,} items of {len(material.users):,} users)",
+        flush=True,
+    )
+
+
+def quiet() -> None:
+    """No line for each batch, and short ones for what goes wrong."""
+    structlog.configure(
+        processors=[
+            structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING),
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    parser.add_argument("--users", type=int, default=1000)
+    parser.add_argument("--items", type=int, default=100, help="of each user")
+    parser.add_argument("--chunk", type=int, default=50, help="users in a batch")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--processes", type=int, default=os.cpu_count())
+    parser.add_argument("--categories", nargs="+", choices=RECORDS, default=list(RECORDS))
+    given = parser.parse_args()
+    quiet()
+    durable = {"fsync": "on", "full_page_writes": "on", "autovacuum": "on", "max_wal_size": "4GB"}
+    servers.SETTINGS.update(durable)
+    server = servers.Postgres()
+    try:
+        with server.connect() as connection:
+            version = connection.info.server_version // 10000
+        print(
+            f"{given.processes} processes on {os.cpu_count()} cores ({platform.machine()}), "
+            f"CPython {platform.python_version()}, PostgreSQL {version} on the same machine"
+        )
+        for category in given.categories:
+            folder = Path(tempfile.mkdtemp(prefix="reinstate-benchmark-"))
+            try:
+                made = make(server, folder, category, given.users, given.items)
+                compare(server, made, given)
+            finally:
+                shutil.rmtree(folder)
+    finally:
+        server.stop()
+
+
+if __name__ == "__main__":
+    main()
