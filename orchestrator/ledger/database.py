@@ -39,6 +39,9 @@ from orchestrator.errors import Refused, Unavailable
 from orchestrator.ledger import schema, versions
 from orchestrator.ledger.versions import REVISIONS, Age, Standing
 
+IDLE = "10s"
+"""So long a transaction of ours may do nothing. Ours only compute between their statements."""
+
 Clock = Callable[[Connection], int]
 """The ledger's time in milliseconds, asked inside a transaction."""
 
@@ -83,12 +86,13 @@ class Ledger:
         """One transaction; committed at the end, rolled back on any exception."""
         try:
             with self.engine.begin() as connection:
+                _bound_idleness(connection)
                 yield connection
         except (OperationalError, InterfaceError) as error:
             raise _away(error) from error
         except DBAPIError as error:
-            if error.connection_invalidated:
-                raise Unavailable("the ledger's connection was cut", retry_in=2.0) from error
+            if error.connection_invalidated or _read_only(error):
+                raise _away(error) from error
             raise
 
     @contextmanager
@@ -189,7 +193,7 @@ def _engine(url: str) -> Engine:
             pool_size=2,
             max_overflow=2,
             pool_pre_ping=True,
-            connect_args={"connect_timeout": 5, "prepare_threshold": None},
+            connect_args={"connect_timeout": 5, "prepare_threshold": None, **_NOTICES_SILENCE},
         )
     engine = create_engine(address, hide_parameters=True, poolclass=NullPool)
     event.listen(engine, "connect", _configure_sqlite)
@@ -206,6 +210,24 @@ def _configure_sqlite(connection: Any, _record: Any) -> None:
     cursor.close()
 
 
+_NOTICES_SILENCE = {
+    "keepalives_idle": 15,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 30_000,
+}
+"""A database whose host went away is noticed in half a minute, not in two hours."""
+
+
+def _bound_idleness(connection: Connection) -> None:
+    """Whoever freezes or vanishes in mid-transaction loses it, with all that others wait for.
+
+    In each transaction anew, since a pooler (PgBouncer) hands sessions from one to another.
+    """
+    if connection.dialect.name == "postgresql":
+        connection.exec_driver_sql(f"SET LOCAL idle_in_transaction_session_timeout = '{IDLE}'")
+
+
 def _begin_immediate(connection: Connection) -> None:
     """Take the write lock first: an upgrade in mid-transaction fails without waiting."""
     reading = connection.get_execution_options().get(_READING, False)
@@ -213,6 +235,11 @@ def _begin_immediate(connection: Connection) -> None:
 
 
 _READING = "reinstate_reading"
+
+
+def _read_only(error: DBAPIError) -> bool:
+    """A standby, or a primary that is being switched over: writing is for later."""
+    return getattr(error.orig, "sqlstate", None) == "25006"
 
 
 def _away(error: DBAPIError) -> Unavailable:
