@@ -1,5 +1,6 @@
 # make demo    the whole story on this machine
 # make test    everything is proven; needs no root and no servers of yours
+# make simulate  whole runs under seeded faults: SEEDS=0..2000, or SEED=17 with its history
 # make check   lint, types, layers, dead code, spelling
 # make bench   every comparison of benchmarks/, as ratios
 # make lock    new versions of everything, with hashes
@@ -24,13 +25,16 @@ PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check --no-input
 PROCESSES ?= $(shell count=$$(getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2); \
 	echo $$((count < 2 ? 2 : count > 8 ? 8 : count)))
 
-.PHONY: demo test check format bench lock clean
+.PHONY: demo test simulate check format bench lock clean
 
 demo: $(VENV)/.run
 	$(BIN)/reinstate demo
 
 test: $(VENV)/.test
 	$(BIN)/python -m pytest --numprocesses=$(PROCESSES) --dist=worksteal $(TESTS)
+
+simulate: $(VENV)/.test
+	$(BIN)/python -m tests.faults.simulation $(or $(SEED),$(SEEDS))
 
 check: $(VENV)/.test $(VENV)/.lint
 	$(BIN)/ruff check .

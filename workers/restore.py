@@ -386,8 +386,8 @@ class Restoration:
         lost: list[Open] = []
         proven: dict[int, set[str]] = {}
         for plan, live in zip(done, found, strict=True):
-            if live is None:
-                lost.append(plan.open)
+            if live is None or live.entry.version == plan.write.expected:
+                lost.append(plan.open)  # gone, or again what it was: the write did not last
             elif self._equal(plan.write, live):
                 unit = plan.open.unit
                 unit.note(
