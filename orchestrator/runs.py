@@ -186,13 +186,15 @@ class Runs:
                     hint="look at it again: reinstate status RUN",
                 )
             now = self._ledger.clock(connection)
+            these = (approval.c.run == run_id, approval.c.digest == row.digest)
+            names = connection.execute(select(approval.c.name).where(*these)).scalars()
             insert_missing(
                 connection,
                 approval,
                 [
                     {
                         "run": run_id,
-                        "name": who.strip(),
+                        "name": _spelled(who, names),
                         "digest": row.digest,
                         "at": now,
                         "reason": reason,
@@ -263,6 +265,8 @@ class Runs:
                 held = held.where(cell.c.wave == wave)
             found = connection.execute(held).all()
             now = self._ledger.clock(connection)
+            these = promotion.c.run == run_id
+            names = set(connection.execute(select(promotion.c.name).where(these)).scalars())
             insert_missing(
                 connection,
                 promotion,
@@ -271,7 +275,7 @@ class Runs:
                         "run": run_id,
                         "phase": at.phase,
                         "wave": at.wave,
-                        "name": who.strip(),
+                        "name": _spelled(who, names),
                         "at": now,
                         "reason": reason,
                     }
@@ -399,6 +403,11 @@ def _row(connection: Connection, run_id: str) -> Any:
 def same_person(one: str, other: str) -> bool:
     """Whether two names are one person's, however they are spelled."""
     return one.strip().casefold() == other.strip().casefold()
+
+
+def _spelled(who: str, before: Iterable[str]) -> str:
+    """A name as the same person's was spelled before, so that nobody counts twice."""
+    return next((name for name in before if same_person(who, name)), who.strip())
 
 
 def _declines(

@@ -477,6 +477,7 @@ def test_a_run_waits_for_as_many_other_people_as_the_plan_asks(service):
         service.runs.approve(run, who="Mia ", reason="my own")
     service.runs.approve(run, who="jo", reason="looked at it")
     service.runs.approve(run, who="jo", reason="twice")
+    service.runs.approve(run, who=" JO", reason="the same person, spelled otherwise")
     service.go_on()
     assert live() == {}
     service.runs.approve(run, who="kim", reason="looked at it")
