@@ -8,6 +8,7 @@ from sqlalchemy import ColumnElement, Connection, select
 from orchestrator.books import Books
 from orchestrator.causes import Cause
 from orchestrator.items import Ident, UserId
+from orchestrator.ledger.database import among
 from orchestrator.ledger.leases import Batch
 from orchestrator.ledger.outcomes import UnitResult
 from orchestrator.ledger.schema import decline, quarantine, run_user, unit
@@ -99,9 +100,11 @@ def load(work: Workplace, held: Batch) -> Assignment:
     )
 
 
-def _members(held: Batch, number: ColumnElement[int]) -> ColumnElement[bool]:
+def _members(
+    connection: Connection, held: Batch, number: ColumnElement[int]
+) -> ColumnElement[bool]:
     if held.members is not None:
-        return number.in_(held.members)
+        return among(connection, number, held.members)
     return number.between(held.first, held.last)
 
 
@@ -122,7 +125,7 @@ def waiting_units(connection: Connection, work: Workplace, held: Batch) -> list[
         .where(
             unit.c.run == held.run,
             unit.c.phase == held.phase,
-            _members(held, unit.c.user),
+            _members(connection, held, unit.c.user),
             unit.c.state == UnitState.WAITING,
         )
         .order_by(unit.c.user)
@@ -151,7 +154,7 @@ def declined(connection: Connection, run: str, hashes: Sequence[bytes]) -> set[b
     return set(
         connection.execute(
             select(decline.c.user_hash).where(
-                decline.c.run == run, decline.c.user_hash.in_(list(hashes))
+                decline.c.run == run, among(connection, decline.c.user_hash, hashes)
             )
         ).scalars()
     )
@@ -169,7 +172,7 @@ def _after_predecessors(
             select(unit.c.user, unit.c.state).where(
                 unit.c.run == held.run,
                 unit.c.phase == held.phase - 1,
-                unit.c.user.in_([unit_work.user for unit_work in units]),
+                among(connection, unit.c.user, [unit_work.user for unit_work in units]),
             )
         )
     }
@@ -210,7 +213,7 @@ def _released(connection: Connection, work: Workplace, held: Batch) -> dict[int,
         .where(
             quarantine.c.run == held.run,
             quarantine.c.phase == held.phase,
-            _members(held, quarantine.c.user),
+            _members(connection, held, quarantine.c.user),
             quarantine.c.released_at.is_not(None),
         )
         .order_by(quarantine.c.id)

@@ -8,6 +8,7 @@ from sqlalchemy import Connection, select
 
 from orchestrator.books import Note, Outcome
 from orchestrator.items import Attachment, Digest, Ident
+from orchestrator.ledger.database import among
 from orchestrator.ledger.schema import journal
 from orchestrator.reconcile import Hand
 from orchestrator.sealing import Sealer
@@ -54,7 +55,7 @@ def hands(
     """
     rows = connection.execute(
         select(journal.c.user_hash, journal.c.run, journal.c.verified, journal.c.sealed)
-        .where(journal.c.user_hash.in_(list(users)), journal.c.place == place)
+        .where(among(connection, journal.c.user_hash, list(users)), journal.c.place == place)
         .order_by(journal.c.id)
     )
     found: dict[bytes, dict[Ident, Hand]] = {}

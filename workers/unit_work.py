@@ -168,6 +168,8 @@ class UnitWork:
         reading = self.reading
         if reading is None:
             return Books()
+        if not reading.copies and not reading.bytes_read:
+            return Books(lost=0 if self.declined else lost(expected=self.expected, items=0))
         counts = {str(name): number for name, number in self.outcomes.items()}
         done = sum(counts.get(outcome.value, 0) for outcome in Outcome)
         return Books(

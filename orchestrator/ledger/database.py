@@ -1,6 +1,7 @@
 """How the ledger talks to its database; everything that differs between the two sits here."""
 
 import os
+import time
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import islice
@@ -32,7 +33,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import insert as postgresql_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
-from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import DBAPIError, DisconnectionError, InterfaceError, OperationalError
 from sqlalchemy.pool import NullPool
 
 from orchestrator.errors import Refused, Unavailable
@@ -187,18 +188,41 @@ def _same_key(key_check: bytes, known: bytes | None) -> None:
 def _engine(url: str) -> Engine:
     address = make_url(url)
     if address.get_backend_name() == "postgresql":
-        return create_engine(
+        engine = create_engine(
             address.set(drivername="postgresql+psycopg"),
             hide_parameters=True,
             pool_size=2,
             max_overflow=2,
-            pool_pre_ping=True,
             connect_args={"connect_timeout": 5, "prepare_threshold": None, **_NOTICES_SILENCE},
         )
+        event.listen(engine, "checkin", _note_use)
+        event.listen(engine, "checkout", _ask_after_rest)
+        return engine
     engine = create_engine(address, hide_parameters=True, poolclass=NullPool)
     event.listen(engine, "connect", _configure_sqlite)
     event.listen(engine, "begin", _begin_immediate)
     return engine
+
+
+def _note_use(_connection: Any, record: Any) -> None:
+    record.info["used"] = time.monotonic()
+
+
+def _ask_after_rest(connection: Any, record: Any, _proxy: Any) -> None:
+    """Ask a connection that rested whether it still lives; one just used is not asked again.
+
+    Why not `pool_pre_ping`: it asks before every transaction, a seventh of a batch's round trips.
+    """
+    if time.monotonic() - record.info.get("used", -RESTED_SECONDS) < RESTED_SECONDS:
+        return
+    try:
+        connection.execute("SELECT 1")
+        connection.rollback()
+    except connection.OperationalError as error:
+        raise DisconnectionError from error
+
+
+RESTED_SECONDS = 1.0
 
 
 def _configure_sqlite(connection: Any, _record: Any) -> None:

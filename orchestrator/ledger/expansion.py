@@ -19,7 +19,8 @@ def expand(
     """Make every unit, cell and batch of a run whose users are known.
 
     `categories` are those of the phases, in order. All phases cover the same ranges of users, so
-    that a user's next category can start when its batch is done. Idempotent: a run that has
+    that a user's next category can start when its batch is done. `batch_users` is the usual size
+    of a batch; large waves have larger ones. Idempotent: a run that has
     cells already is left as it is.
     """
     if connection.execute(select(cell.c.run).where(cell.c.run == run_id).limit(1)).first():
@@ -49,6 +50,7 @@ def expand(
             )
         )
         for wave, first, last in waves:
+            size = batch_size(last - first + 1, usual=batch_users)
             connection.execute(
                 insert(cell).values(
                     run=run_id,
@@ -61,11 +63,22 @@ def expand(
             add_batches(
                 connection,
                 [
-                    (run_id, kind, phase, wave, start, min(start + batch_users - 1, last))
-                    for start in range(first, last + 1, batch_users)
+                    (run_id, kind, phase, wave, start, min(start + size - 1, last))
+                    for start in range(first, last + 1, size)
                 ],
                 state=BatchState.WAITING,
             )
+
+
+BATCHES_A_WAVE = 256
+"""So many batches a wave has before they grow: enough for the widest window."""
+GROWS_TO = 5
+"""So many times the usual size: more would keep others waiting, and costs no less a unit."""
+
+
+def batch_size(users: int, *, usual: int) -> int:
+    """How many users of a wave of `users` one batch holds: the `usual`, or more in large waves."""
+    return min(max(users // BATCHES_A_WAVE, usual), usual * GROWS_TO)
 
 
 def add_batches(
