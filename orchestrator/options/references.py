@@ -22,7 +22,7 @@ SECRET_WORD = (
 _SECRET_NAME = re.compile(rf"(?:{SECRET_WORD}|(?:^|[_.-])(?:pass|sig))$", re.IGNORECASE)
 _LOCATION = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:[^\x00-\x20\x7f]+")
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:/")
-_CREDENTIALS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[^\s/?#@]*:[^\s/?#]*@")
+_CREDENTIALS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]{0,63}://[^\s/?#@:]*:[^\s/?#]*@")
 _SETTING = re.compile(r"(?:^|[\s;?&])([A-Za-z][A-Za-z0-9_.-]*)\s*=\s*[^\s;&]")
 _HOW = "name it: env:NAME, or file:/path of a file that holds it"
 

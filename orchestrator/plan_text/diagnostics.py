@@ -18,7 +18,7 @@ _WIDTH = 100
 _MASK = "***"
 _KEY = rf"(?:{SECRET_WORD}|\bpass|\bsig)[\"']?\s*"
 _SECRET_SETTING = re.compile(rf"{_KEY}[:=]\s*(?!env:|file:/|\*\*\*)(?P<secret>\S.*)", re.IGNORECASE)
-_CREDENTIALS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://(?P<secret>[^\s/?#@]*:.*)")
+_CREDENTIALS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]{0,63}://(?P<secret>[^\s/?#@]*:.*)")
 _OPEN_SETTING = re.compile(rf"{_KEY}:\s*(?:[|>][-+0-9]*\s*|[\"'][^\"']*|)\s*$", re.IGNORECASE)
 _RED, _YELLOW, _CYAN, _BOLD, _PLAIN = "\x1b[31m", "\x1b[33m", "\x1b[36m", "\x1b[1m", "\x1b[0m"
 

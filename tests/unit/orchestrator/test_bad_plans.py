@@ -535,3 +535,21 @@ def test_ten_thousand_lines_are_one_plan():
 def test_ten_thousand_wrong_lines_are_all_told():
     many = [f"  - {{nam: w{number}, users: {number + 1}}}" for number in range(10_000)]
     assert len(look("\n".join([*LINES[:10], *many, *LINES[11:]]))) == 20_000
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "x" * (1 << 20) + "y",
+        "x" * 900_000,
+        "name: " + "x" * 900_000,
+        "name: a://" + ":" * 900_000,
+        "name: " + "a:" * 450_000,
+        "name: a://" + "b:c" * 300_000,
+        "password" + " " * 900_000,
+    ],
+    ids=["too large", "one word", "one value", "colons", "schemes", "passwords", "spaces"],
+)
+@pytest.mark.timeout(60)
+def test_a_line_of_a_mebibyte_is_judged_without_a_wait(text):
+    assert look(text)
