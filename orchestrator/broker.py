@@ -29,6 +29,8 @@ class Route(Struct, frozen=True, kw_only=True):
     forks: bool
     """Prefork workers are safe on it: repeated kill -9 of a child does not freeze its parent."""
     redis: bool
+    quorum: bool = False
+    """Its queues are replicated by the broker, and have to be declared so."""
 
 
 def route(settings: Settings) -> Route:
@@ -54,7 +56,8 @@ def route(settings: Settings) -> Route:
         return Route(url=url, options=_redis_options(settings) | watched, forks=True, redis=True)
     if scheme in _REDIS:
         return Route(url=url, options=_redis_options(settings), forks=True, redis=True)
-    return Route(url=url, options={}, forks=scheme in {"amqp", "amqps"}, redis=False)
+    amqp = scheme in {"amqp", "amqps"}
+    return Route(url=url, options={}, forks=amqp, redis=False, quorum=amqp)
 
 
 def _sentinel(url: str) -> tuple[str, dict[str, object]]:

@@ -15,12 +15,15 @@ from typing import Any, cast
 
 from msgspec import Struct
 
+from orchestrator import VERSION
 from orchestrator.broker import Route, route
 from orchestrator.catalogue import Family, installed
 from orchestrator.doorbell import QUEUE
 from orchestrator.embedded.brokers import installed_servers
 from orchestrator.embedded.one_machine import engine_status, joined
-from orchestrator.errors import NotFound, ReinstateError, Unavailable
+from orchestrator.errors import NotFound, Refused, ReinstateError, Unavailable
+from orchestrator.readiness import NO_CLUSTER, NO_EVICTION, broker_errors, redis_facts
+from orchestrator.releases import decide_alike
 from orchestrator.settings import AUTO, Settings, unknown_variables
 
 SKEW_SECONDS = 5.0
@@ -129,8 +132,7 @@ def _key(settings: Settings) -> Iterator[Check]:
 
 
 def _ledger(settings: Settings) -> Iterator[Check]:
-    from orchestrator.ledger import schema  # noqa: PLC0415  dear to import
-    from orchestrator.ledger.database import Ledger  # noqa: PLC0415
+    from orchestrator.ledger.database import Ledger  # noqa: PLC0415  dear to import
 
     path = settings.ledger_url.partition("///")[2]
     if settings.ledger_url.startswith("sqlite") and not Path(path).exists():
@@ -149,44 +151,113 @@ def _ledger(settings: Settings) -> Iterator[Check]:
             found=f"{skew:.1f} s from the ledger's clock",
             fix="" if skew <= SKEW_SECONDS else "set both clocks by NTP: leases depend on them",
         )
-        yield _schema(ledger, schema.VERSION)
+        yield from _schema(ledger)
+        yield from _same_key(settings, ledger)
         if kind == "postgresql":
-            yield _durable(ledger)
+            yield from _postgresql(ledger)
     except ReinstateError as error:
         yield Check(name="ledger", ok=False, found=error.message, fix=error.hint)
     finally:
         ledger.close()
 
 
-def _schema(ledger: Any, needed: int) -> Check:
-    from sqlalchemy import inspect, select  # noqa: PLC0415  dear to import
-
-    from orchestrator.ledger.schema import schema_version  # noqa: PLC0415
+def _schema(ledger: Any) -> Iterator[Check]:
+    from orchestrator.ledger import versions  # noqa: PLC0415  dear to import
 
     with ledger.read() as connection:
-        if not inspect(connection).has_table(schema_version.name):
-            return Check(name="schema", ok=True, found="none yet, made on first use")
-        version = connection.execute(select(schema_version.c.version)).scalar_one()
-    return Check(
-        name="schema",
-        ok=version == needed,
-        found=f"version {version}",
-        fix="" if version == needed else f"this release needs {needed}: use the one that made it",
+        found = versions.standing(connection)
+    match found.age:
+        case versions.Age.EMPTY:
+            yield Check(name="schema", ok=True, found="none yet, made on first use")
+            return
+        case versions.Age.EXPANDED:
+            what = f"revision {found.revision}, of a newer release that this one works beside"
+        case _:
+            what = f"revision {found.revision}, contract {found.contract}"
+    fix = ""
+    try:
+        versions.usable(found)
+    except Refused as error:
+        fix = error.hint
+    yield Check(name="schema", ok=not fix, found=what, fix=fix)
+
+
+def _same_key(settings: Settings, ledger: Any) -> Iterator[Check]:
+    from orchestrator.ledger import versions  # noqa: PLC0415  dear to import
+    from orchestrator.sealing import load_sealer  # noqa: PLC0415
+
+    with ledger.read() as connection:
+        known = versions.standing(connection).key_check
+    if known is None or (settings.key is None and not settings.key_file.exists()):
+        return
+    try:
+        same = load_sealer(settings).check == known
+    except ReinstateError:
+        return  # the key's own check has said so
+    yield Check(
+        name="key of the ledger",
+        ok=same,
+        found="the same" if same else "another than ours",
+        fix="" if same else "put back the key that this ledger was made with",
     )
 
 
-def _durable(ledger: Any) -> Check:
+def _postgresql(ledger: Any) -> Iterator[Check]:
+    """How durable its commits are, and whether what stands between us and it gets in the way."""
     from sqlalchemy import text  # noqa: PLC0415  dear to import
 
     with ledger.read() as connection:
-        value = str(connection.execute(text("SHOW synchronous_commit")).scalar_one())
-    return Check(
+        asked = connection.execute(
+            text(
+                "SELECT current_setting('synchronous_commit'), current_setting('fsync'),"
+                " current_setting('server_version'), pg_is_in_recovery()"
+            )
+        ).one()
+    commit, fsync, version, replica = asked
+    yield Check(
         name="durability",
-        ok=value != "off",
-        found=f"synchronous_commit is {value}",
-        fix="set synchronous_commit=on: a crash must not lose the journal"
-        if value == "off"
-        else "",
+        ok=commit != "off",
+        found=f"PostgreSQL {version}, synchronous_commit is {commit}",
+        fix=""
+        if commit != "off"
+        else "set synchronous_commit=on: a crash must not lose the journal",
+    )
+    yield Check(
+        name="fsync",
+        ok=fsync == "on",
+        found=str(fsync),
+        fix="" if fsync == "on" else "set fsync=on: a power cut would ruin the whole ledger",
+    )
+    yield Check(
+        name="writable",
+        ok=not replica,
+        found="a standby, which takes no writes" if replica else "takes writes",
+        fix="point REINSTATE_LEDGER_URL at the primary" if replica else "",
+    )
+    yield _pooled(ledger)
+
+
+def _pooled(ledger: Any) -> Check:
+    """Whether one connection of ours stays one of the server's, asked of the server.
+
+    A pooler in transaction mode may change the server's process between two transactions. That is
+    fine with us: no statement is prepared, nothing is set for a session, advisory locks end with
+    their transaction. In statement mode a transaction would be cut, and nothing would hold.
+    """
+    from sqlalchemy import text  # noqa: PLC0415  dear to import
+
+    ours = text("SELECT pg_backend_pid(), txid_current()")
+    try:
+        with ledger.begin() as connection:
+            first, second = connection.execute(ours).one(), connection.execute(ours).one()
+    except Unavailable as error:
+        return Check(name="pooler", ok=False, found=error.message, fix=error.hint)
+    whole = tuple(first) == tuple(second)
+    return Check(
+        name="pooler",
+        ok=whole,
+        found="transactions stay whole" if whole else "transactions are cut in pieces",
+        fix="" if whole else "set the pooler to pool_mode=transaction, or connect past it",
     )
 
 
@@ -225,7 +296,7 @@ def _reached(way: Route) -> Check:
             connection.ensure_connection(max_retries=1, interval_start=0, timeout=5)
             connection.default_channel  # noqa: B018  Redis connects when a channel is asked for
             kind = str(connection.transport.driver_type)
-    except _broker_errors() as error:
+    except broker_errors() as error:
         return Check(
             name="broker",
             ok=False,
@@ -235,45 +306,23 @@ def _reached(way: Route) -> Check:
     return Check(name="broker", ok=True, found=f"{kind} answers")
 
 
-def _broker_errors() -> tuple[type[Exception], ...]:
-    from kombu.exceptions import KombuError  # noqa: PLC0415  dear to import
-    from redis.exceptions import RedisError  # noqa: PLC0415
-
-    return (KombuError, RedisError, OSError)
-
-
 def _redis(way: Route) -> Iterator[Check]:
-    from kombu.connection import Connection  # noqa: PLC0415  dear to import
-
-    with Connection(way.url, transport_options=way.options) as connection:
-        client = cast("Any", connection.default_channel).client
-        try:
-            facts = cast("Mapping[str, object]", client.info())
-            cluster = bool(facts.get("cluster_enabled")) or facts.get("redis_mode") == "cluster"
-            policy = str(facts.get("maxmemory_policy", "unknown"))
-        except _broker_errors() as error:
-            yield Check(
-                name="redis",
-                ok=False,
-                found=f"INFO is not answered ({type(error).__name__})",
-                fix="let its ACL user run INFO",
-            )
-            return
+    try:
+        facts = redis_facts(way)
+    except Unavailable as error:
+        yield Check(name="redis", ok=False, found=error.message, fix="let its ACL user run INFO")
+        return
     yield Check(
         name="redis mode",
-        ok=not cluster,
-        found="cluster" if cluster else "single",
-        fix="Celery cannot use a cluster (CROSSSLOT): take one Redis, or Sentinel"
-        if cluster
-        else "",
+        ok=not facts.cluster,
+        found=f"{facts.version}, {'cluster' if facts.cluster else 'single'}",
+        fix=NO_CLUSTER if facts.cluster else "",
     )
     yield Check(
         name="redis eviction",
-        ok=policy == "noeviction",
-        found=policy,
-        fix=""
-        if policy == "noeviction"
-        else "set maxmemory-policy noeviction: anything else evicts the whole queue",
+        ok=facts.eviction == "noeviction",
+        found=facts.eviction,
+        fix="" if facts.eviction == "noeviction" else NO_EVICTION,
     )
 
 
@@ -294,20 +343,33 @@ def _workers(settings: Settings, way: Route) -> Check:
     app.conf.broker_transport_options = way.options
     try:
         answers = app.control.inspect(timeout=ANSWER_SECONDS).active_queues() or {}
-    except _broker_errors() as error:
-        answers = {}
-        found = f"cannot be asked ({type(error).__name__})"
-    else:
-        listening = [
-            name
-            for name, queues in answers.items()
-            if any(queue.get("name") == QUEUE for queue in queues or ())
-        ]
-        found = f"{len(listening)} listen to '{QUEUE}', of {len(answers)} that answer"
-        if listening:
-            return Check(name="workers", ok=True, found=found)
+        releases = app.control.broadcast("release", reply=True, timeout=ANSWER_SECONDS) or []
+    except broker_errors() as error:
+        return _no_workers(f"cannot be asked ({type(error).__name__})")
     finally:
         app.close()
+    listening = {
+        name
+        for name, queues in answers.items()
+        if any(queue.get("name") == QUEUE for queue in queues or ())
+    }
+    found = f"{len(listening)} listen to '{QUEUE}', of {len(answers)} that answer"
+    if not listening:
+        return _no_workers(found)
+    told = cast("list[dict[str, Any]]", releases)
+    running = {str(said.get("release", "?")) for answer in told for said in answer.values() if said}
+    others = sorted(release for release in running if not decide_alike(release, VERSION))
+    if running:
+        found += f"; release {', '.join(sorted(running))}"
+    return Check(
+        name="workers",
+        ok=not others,
+        found=found,
+        fix=f"they claim nothing of {VERSION}: replace them" if others else "",
+    )
+
+
+def _no_workers(found: str) -> Check:
     return Check(
         name="workers",
         ok=False,

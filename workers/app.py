@@ -19,11 +19,11 @@ from celery.signals import (
     worker_ready,
     worker_shutting_down,
 )
-from kombu.entity import Queue
+from celery.worker.control import inspect_command
 
 from orchestrator import VERSION, busy
 from orchestrator.broker import JOB_SECONDS, route
-from orchestrator.doorbell import QUEUE
+from orchestrator.doorbell import QUEUE, queue
 from orchestrator.errors import ReinstateError, Unavailable
 from orchestrator.lifeline import alarm_kills, die_with_parent
 from orchestrator.logs import configure_logs, get_logger, own_uncaught
@@ -60,7 +60,7 @@ def configuration(settings: Settings) -> dict[str, Any]:
         "result_backend": None,
         # a typo in a queue's name must fail
         "task_create_missing_queues": False,
-        "task_queues": [Queue(QUEUE, routing_key=QUEUE)],
+        "task_queues": [queue(way)],
         "task_default_queue": QUEUE,
         "task_default_exchange": QUEUE,
         "task_default_routing_key": QUEUE,
@@ -85,7 +85,7 @@ def configuration(settings: Settings) -> dict[str, Any]:
         # structlog owns logging
         "worker_hijack_root_logger": False,
         "worker_redirect_stdouts": False,
-        "imports": ("workers.jobs",),
+        "imports": ("workers.jobs", "workers.starvation"),
     }
 
 
@@ -99,6 +99,12 @@ def make_app(settings: Settings) -> Celery:
 app = Celery("reinstate", task_cls=Job)
 """The application of this process; reads the environment when it is first used."""
 app.add_defaults(lambda: configuration(Settings.read(os.environ)))
+
+
+@inspect_command()  # pyright: ignore[reportUntypedFunctionDecorator]  # celery has no types
+def release(_state: object) -> dict[str, str]:
+    """Which release this worker is of, for `reinstate doctor`."""
+    return {"release": VERSION}
 
 
 # What a worker does besides jobs ----------------------------------------------------------------

@@ -3,10 +3,15 @@ import json
 import time
 
 import pytest
+from sqlalchemy import create_engine, text, update
 
+import orchestrator
 from orchestrator.doctor import Check, examine, examine_here, healthy
 from orchestrator.embedded.one_machine import Engine
+from orchestrator.ledger import versions
 from orchestrator.ledger.database import Ledger
+from orchestrator.ledger.schema import VERSION, schema_version
+from orchestrator.ledger.versions import stamp
 from orchestrator.sealing import load_sealer
 from orchestrator.settings import Settings
 from tests.brokers import RedisServer, redis_server
@@ -124,3 +129,47 @@ def test_workers_on_files_are_found_by_their_engine(tmp_path):
     }
     with Engine(Settings.read(environ)):
         assert look(tmp_path, BROKER_URL=url)["workers"].found == "2 run"
+
+
+def test_the_newest_facts_of_a_ledger_are_told_with_what_to_do(tmp_path, fresh_database):
+    settings = Settings.read({"REINSTATE_HOME": str(tmp_path), "REINSTATE_KEY": KEY})
+    ledger = Ledger(fresh_database)
+    ledger.prepare(key_check=load_sealer(settings).check)
+    checks = look(tmp_path, LEDGER_URL=fresh_database, KEY=KEY)
+    told = {"schema", "key of the ledger", "durability", "writable", "pooler"}
+    assert all(checks[name].ok for name in told), checks
+    assert "synchronous_commit is on" in checks["durability"].found
+    another = base64.b64encode(bytes(31) + b"1").decode()
+    assert not look(tmp_path, LEDGER_URL=fresh_database, KEY=another)["key of the ledger"].ok
+    for stamped, fix in (("0001", "reinstate migrate"), ("9999", "")):
+        with ledger.begin() as connection:
+            connection.execute(update(stamp).values(version_num=stamped))
+        schema = look(tmp_path, LEDGER_URL=fresh_database, KEY=KEY)["schema"]
+        assert (stamped in schema.found, fix in schema.fix) == (True, True)
+        assert schema.ok is (stamped == "9999" or versions.revisions() == ["0001"])
+    with ledger.begin() as connection:
+        connection.execute(update(schema_version).values(version=VERSION + 1))
+    schema = look(tmp_path, LEDGER_URL=fresh_database, KEY=KEY)["schema"]
+    assert (schema.ok, "newer release" in schema.fix) == (False, True)
+    ledger.close()
+
+
+@pytest.mark.guarantee(18)
+def test_commits_that_a_crash_could_lose_are_found(tmp_path, fresh_database):
+    engine = create_engine(fresh_database, isolation_level="AUTOCOMMIT")
+    with engine.connect() as connection:
+        name = connection.execute(text("SELECT current_database()")).scalar_one()
+        connection.execute(text(f"ALTER DATABASE {name} SET synchronous_commit = off"))
+    engine.dispose()
+    checks = look(tmp_path, LEDGER_URL=fresh_database, KEY=KEY)
+    assert (checks["durability"].ok, checks["fsync"].ok) == (False, False)
+    assert "must not lose" in checks["durability"].fix
+
+
+def test_workers_say_which_release_they_are_of(tmp_path):
+    environ = {"REINSTATE_HOME": str(tmp_path / "home"), "REINSTATE_WORKERS": "1"}
+    with Engine(Settings.read(environ)):
+        deadline = time.monotonic() + 30
+        while not (found := look(tmp_path)["workers"]).ok:
+            assert time.monotonic() < deadline, found
+    assert f"release {orchestrator.VERSION}" in found.found

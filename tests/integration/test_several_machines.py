@@ -15,7 +15,7 @@ import pytest
 from sqlalchemy import select, update
 
 from orchestrator.broker import route
-from orchestrator.doorbell import CeleryDoorbell
+from orchestrator.doorbell import CeleryDoorbell, queue
 from orchestrator.embedded.brokers import installed_servers
 from orchestrator.errors import Refused
 from orchestrator.ledger.database import Ledger
@@ -286,5 +286,7 @@ def test_several_sentinels_and_their_password_are_one_address(environ):
 def test_rabbitmq_and_valkey_are_a_matter_of_the_address(environ):
     rabbit = route(Settings.read(environ | {"REINSTATE_BROKER_URL": "amqp://u:p@host/v"}))
     assert (rabbit.forks, rabbit.redis, rabbit.options) == (True, False, {})
+    assert queue(rabbit).queue_arguments == {"x-queue-type": "quorum"}
     valkey = route(Settings.read(environ | {"REINSTATE_BROKER_URL": "valkey://host/1"}))
     assert (valkey.url, valkey.redis) == ("redis://host/1", True)
+    assert queue(valkey).queue_arguments is None
