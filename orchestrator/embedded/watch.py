@@ -16,6 +16,7 @@ from orchestrator import busy
 from orchestrator.embedded.brokers import Broker
 from orchestrator.embedded.supervisor import Supervisor
 from orchestrator.errors import Unavailable
+from orchestrator.hunger import LEASES_WITHOUT_A_CLAIM, Hunger
 from orchestrator.ledger.database import Ledger
 from orchestrator.ledger.schema import batch
 from orchestrator.lifecycle import BatchState
@@ -23,36 +24,8 @@ from orchestrator.logs import get_logger
 
 log = get_logger("watch")
 
-LEASES_WITHOUT_A_CLAIM = 3
-CALM_SECONDS = 5.0
-"""So long nothing has to be dispatched until that counts as having nothing to do."""
 WORKER = "worker"
 """Names of the programs that take messages begin with this."""
-
-
-class Hunger:
-    """Since when messages have gone out and nobody has taken one."""
-
-    def __init__(self, *, patience: float) -> None:
-        """`patience` in seconds."""
-        self._patience = patience
-        self._since: float | None = None
-        self._calm: float | None = None
-
-    def stuck(self, *, dispatched: int, running: int, now: float) -> bool:
-        """Whether it has lasted too long. Says so once, then counts anew."""
-        if dispatched:
-            self._calm = None
-        elif self._calm is None:
-            self._calm = now
-        if running or (self._calm is not None and now - self._calm > CALM_SECONDS):
-            self._since = None
-        elif self._since is None and dispatched:
-            self._since = now
-        if self._since is None or now - self._since <= self._patience:
-            return False
-        self._since = None
-        return True
 
 
 class Watch:

@@ -1,4 +1,4 @@
-"""The broker is a doorbell: wiped, killed, full, frozen or lying, it costs time and nothing else."""
+"""The broker is a doorbell: wiped, killed, full, frozen or lying, it costs time and no more."""
 
 import base64
 import json
@@ -7,9 +7,11 @@ import time
 
 import pytest
 
+from orchestrator.doorbell import QUEUE
 from orchestrator.lifecycle import RunState
 from tests.faults.cargo import BOTH, CONTACTS, Cargo
 from tests.faults.installation import QUEUE_KEY, Installation
+from workers.app import make_app
 
 SLOWLY = BOTH.replace("pim}", "pim, limits: {rate: 500/s}}")
 
@@ -85,6 +87,24 @@ def test_messages_that_are_lost_repeated_reordered_forged_or_replayed_change_not
         here.finish(again)
         assert cargo.state() == before
         assert here.processes["worker2"].starts == 1
+
+
+def test_a_worker_that_is_offered_work_and_gets_none_is_started_again(tmp_path):
+    cargo = Cargo(tmp_path / "cargo", users=20, phases=CONTACTS)
+    with Installation(tmp_path / "home") as here:
+        worker = here.start().processes["worker1"]
+        run = here.submit(cargo.plan.replace("approvals: 0", "approvals: 1"), cargo.folder)
+        here.until(lambda: here.state(run) is RunState.AWAITING_APPROVAL)
+        stuck = make_app(here.settings)
+        stuck.control.cancel_consumer(QUEUE, reply=True)
+        stuck.close()
+        time.sleep(here.lease * 4)
+        assert worker.ended is None  # idle is not starved
+        here.runs.approve(run, who="jo", reason="looked at it")
+        here.finish(run)
+        assert worker.starts == 2
+        assert "worker_starves" in here.log("worker1")
+    assert cargo.wrongs() == []
 
 
 FORGED = [(1, 1), (2, 0), (2, 99), (999_999, 1), (-1, -1), (2**63, 1), ("x", {}), (None, None), ()]

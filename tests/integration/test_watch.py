@@ -10,7 +10,8 @@ from orchestrator import busy
 from orchestrator.broker import make_folders
 from orchestrator.embedded.brokers import Broker
 from orchestrator.embedded.supervisor import Program, Supervisor
-from orchestrator.embedded.watch import Hunger, Watch
+from orchestrator.embedded.watch import Watch
+from orchestrator.hunger import Hunger
 from orchestrator.ledger.database import Ledger
 from orchestrator.ledger.schema import batch
 from orchestrator.lifecycle import BatchState

@@ -1,0 +1,183 @@
+"""What workers read and write misbehaves: poison, a full disk, sources that come and go."""
+
+import contextlib
+import os
+import subprocess
+import time
+from collections import Counter
+
+import pytest
+
+from orchestrator.catalogue import installed
+from orchestrator.lifecycle import UnitState
+from tests.faults.cargo import CONTACTS, Cargo
+from tests.faults.installation import ROOT, Installation
+
+BRITTLE = '''
+"""A category of tests alone: contacts, but some content ends whoever reads it."""
+
+import os
+import signal
+from dataclasses import dataclass
+
+from workers.categories.contacts import Contacts
+
+
+@dataclass(frozen=True, kw_only=True)
+class Brittle(Contacts):
+    """Contacts that break."""
+
+    def read(self, folder, rules):
+        for file in folder.files:
+            data = file.read()
+            if b"segfault" in data:
+                os.kill(os.getpid(), signal.SIGSEGV)
+            while b"endless" in data:
+                pass
+        yield from super().read(folder, rules)
+
+
+KIND = Brittle
+'''
+
+
+@pytest.fixture
+def brittle(tmp_path, monkeypatch):
+    """Where a plug-in is installed that brings the category `brittle`."""
+    site = tmp_path / "site"
+    package, info = site / "brittle_kinds", site / "brittle_kinds-1.dist-info"
+    package.mkdir(parents=True)
+    info.mkdir()
+    (package / "__init__.py").write_text("")
+    (package / "brittle.py").write_text(BRITTLE)
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: brittle-kinds\nVersion: 1\n")
+    (info / "entry_points.txt").write_text("[reinstate.categories]\ntests = brittle_kinds\n")
+    monkeypatch.syspath_prepend(str(site))
+    installed.cache_clear()
+    yield site
+    installed.cache_clear()
+
+
+@pytest.mark.guarantee(11)
+@pytest.mark.guarantee(16)
+def test_a_segfault_and_an_endless_loop_fail_their_own_unit_and_all_others_are_restored(
+    brittle, tmp_path
+):
+    cargo = Cargo(tmp_path / "cargo", users=4, phases=CONTACTS, waves="{name: everyone}")
+    devices = cargo.folder / "devices"
+    for user in cargo.users:
+        (devices / user / "contacts").rename(devices / user / "brittle")
+    for user, word in ((cargo.users[0], "segfault"), (cargo.users[3], "endless")):
+        (devices / user / "brittle" / "1.vcf").write_text(word)
+    path = os.pathsep.join((str(brittle), str(ROOT)))
+    with Installation(tmp_path / "home", environ={"PYTHONPATH": path}) as here:
+        here.start()
+        run = here.submit(cargo.plan.replace("contacts", "brittle"), cargo.folder)
+        here.finish(run)
+        status = here.progress.status(run)
+        (cause,) = status.causes
+        assert (cause.code, cause.units, cause.state) == ("poison", 2, UnitState.FAILED)
+    restored = cargo.folder / "restored"
+    assert {path.parts[-3] for path in restored.glob("user*/*/*")} == {"user1", "user2"}
+    assert len(list(restored.glob("user*/*/*"))) == 6
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """An empty disk of one MiB."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=1m", "none", str(folder)], check=False
+    )
+    if mounted.returncode:
+        pytest.skip("a small disk can be mounted by root only")
+    yield folder
+    subprocess.run(["umount", "--lazy", str(folder)], check=True)
+
+
+def test_a_full_and_a_read_only_target_are_waited_for_and_nothing_is_cut_short(
+    small_disk, tmp_path
+):
+    cargo = Cargo(tmp_path / "cargo", users=120, phases=CONTACTS)
+    plan = cargo.plan.replace("path: restored", f"path: {small_disk}/restored")
+    with Installation(tmp_path / "home") as here:
+        here.start()
+        filler = small_disk / "filler"
+        filler.write_bytes(bytes(800_000))
+        run = here.submit(plan, cargo.folder)
+        here.until(lambda: "No space left" in _causes(here, run))
+        filler.unlink()
+        subprocess.run(["mount", "-o", "remount,ro,size=16m", str(small_disk)], check=True)
+        here.until(lambda: "Read-only" in _causes(here, run))
+        subprocess.run(["mount", "-o", "remount,rw,size=16m", str(small_disk)], check=True)
+        here.finish(run)
+    (cargo.folder / "restored").symlink_to(small_disk / "restored")
+    assert cargo.wrongs() == []
+
+
+def test_a_ledgers_full_disk_is_waited_for(small_disk, tmp_path):
+    cargo = Cargo(tmp_path / "cargo", users=300, phases=CONTACTS)
+    with Installation(tmp_path / "home", ledger_url=f"sqlite:///{small_disk}/ledger.db") as here:
+        here.start()
+        run = here.submit(cargo.plan, cargo.folder)
+        here.until(here.holders)
+        filler = small_disk / "filler"
+        with contextlib.suppress(OSError):
+            filler.write_bytes(bytes(2_000_000))
+        here.until(lambda: "conductor_waits" in here.log("conductor1"))
+        time.sleep(1.0)
+        subprocess.run(["mount", "-o", "remount,size=64m", str(small_disk)], check=True)
+        here.finish(run)
+        assert here.processes["conductor1"].starts == 1
+    assert cargo.wrongs() == []
+
+
+def test_a_source_that_goes_away_comes_back_and_changes_costs_attempts_and_no_data(tmp_path):
+    slow = CONTACTS.replace("pim}", "pim, limits: {rate: 300/s}}")
+    cargo = Cargo(tmp_path / "cargo", users=200, phases=slow)
+    devices, away = cargo.folder / "devices", cargo.folder / "away"
+    with Installation(tmp_path / "home") as here:
+        here.start()
+        run = here.submit(cargo.plan, cargo.folder)
+        here.until(lambda: any(map(cargo.arrived, cargo.users)))
+        devices.rename(away)
+        here.until(lambda: _causes(here, run))
+        for user in cargo.users[100:]:
+            card = away / user / "contacts" / "0.vcf"
+            card.write_text(card.read_text().replace("FN:Contact", "FN:Changed"))
+        away.rename(devices)
+        here.finish(run)
+        assert {phase.failed for phase in here.progress.status(run).phases} == {0}
+    assert cargo.wrongs() == []
+
+
+def test_a_file_that_is_cut_vanishes_or_is_no_file_harms_no_other(tmp_path):
+    cargo = Cargo(tmp_path / "cargo", users=40, phases=CONTACTS)
+    files = [cargo.folder / "devices" / user / "contacts" / "1.vcf" for user in cargo.users]
+    with Installation(tmp_path / "home") as here:
+        here.start()
+        run = here.submit(cargo.plan.replace("approvals: 0", "approvals: 1"), cargo.folder)
+        here.until(lambda: here.state(run).value == "awaiting_approval")
+        with files[0].open("r+b") as file:
+            file.truncate(60)
+        files[1].unlink()
+        files[2].unlink()
+        os.mkfifo(files[2])
+        files[3].write_bytes(b"")
+        here.runs.approve(run, who="jo", reason="looked at it")
+        here.finish(run)
+        assert {phase.failed for phase in here.progress.status(run).phases} == {0}
+        books = here.progress.status(run).books
+        assert books.restored == 40 * 3 - 4
+        assert books.nameless + books.quarantined == 3
+    files[2].unlink()
+    assert cargo.held().total() == 40 * 3 - 4
+    missing = Counter({("user0", "contacts", b"mark-user0-contacts-1"): 1})  # cut short
+    missing["user3", "contacts", b"none"] = 1  # empty
+    assert cargo.expected() - cargo.held() == missing
+
+
+def _causes(here: Installation, run: str) -> str:
+    """What units wait for."""
+    return " ".join(cause.sentence for cause in here.progress.causes(run))
