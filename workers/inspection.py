@@ -248,7 +248,8 @@ def _warnings(
     submitted_at: int,
 ) -> list[str]:
     """What the operator should know before approving."""
-    found: list[str] = []
+    found = [f"source {name}: {note}" for name, one in inventories.items() for note in one.notes]
+    found += [f"target {name}: {note}" for name, one in capabilities.items() for note in one.notes]
     for name, inventory in inventories.items():
         if inventory.newest is not None and inventory.newest > plan.incident.as_of:
             found.append(f"source {name} holds changes from after as_of")

@@ -10,13 +10,16 @@ import re
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
-from typing import Final
+from typing import Final, NoReturn
 
 from msgspec import Struct
 
+from orchestrator.errors import ItemRejected
 from orchestrator.items import File, Folder, UserId
 from orchestrator.ports import Inventory, Surroundings
+from orchestrator.reasons import Reason
 from workers.material.file_trees import FILE_BYTES, Tree, moment
 from workers.material.inspection import Inspection
 from workers.material.takeout_exports import ARCHIVE, Export, Exports, Part, account
@@ -123,17 +126,25 @@ class TakeoutSource:
         listing = self._listed()
         for name in listing.names():
             whose = owner_of(self._tree.root, name, listing.present)
-            if not isinstance(whose, Nobody) and self._export(listing, name).files:
+            if isinstance(whose, Nobody):
+                continue
+            export = self._export(listing, name)
+            if export.files or export.damaged:
                 yield whose
 
     def folders(self, category: str, owners: Sequence[UserId]) -> Iterator[Folder]:
-        """An owner's archives are listed when their folder is asked for."""
+        """An owner's archives are listed when their folder is asked for.
+
+        What lay in the lost part of an archive nobody knows: every category has a damaged file for
+        it, without bytes, so that nobody is told that there was nothing.
+        """
         listing = self._listed()
         for owner in owners:
             name = part_of(owner, listing.present)
             files: tuple[File, ...] = ()
             if name is not None:
-                files = self._export(listing, name).files.get(category, ())
+                export = self._export(listing, name)
+                files = (*export.files.get(category, ()), *_unknown(export))
             yield Folder(owner=owner, files=files)
 
     def close(self) -> None:
@@ -165,6 +176,16 @@ class TakeoutSource:
         if self._listing is None:
             self._listing = _list(self._tree, numbered_parts=self._numbered_parts)
         return self._listing
+
+
+def _unknown(export: Export) -> Iterator[File]:
+    """A file for each archive of which not everything could be read."""
+    for number, damage in enumerate(export.damaged, 1):
+        yield File(name=f".damaged-archive-{number}", size=0, read=partial(_refused, damage))
+
+
+def _refused(damage: str) -> NoReturn:
+    raise ItemRejected(Reason.UNREADABLE, f"{damage}; more may have been in it")
 
 
 def _list(tree: Tree, *, numbered_parts: bool) -> _Listing:

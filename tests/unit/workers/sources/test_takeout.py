@@ -168,6 +168,7 @@ def test_a_cut_archive_gives_what_is_left_and_says_so(tmp_path):
     found = held(opened, "contacts", "anna")
     assert CARD + b"0" in found.values()
     assert any("cut" in note for note in opened.inspect().notes)
+    assert list(held(opened, "notes", "anna").values()) == [Reason.UNREADABLE]
 
 
 def test_a_file_that_is_no_archive_is_reported_whole(tmp_path):
@@ -175,7 +176,8 @@ def test_a_file_that_is_no_archive_is_reported_whole(tmp_path):
     (tmp_path / "notes.txt").write_bytes(b"who put this here")
     (tmp_path / "link.zip").symlink_to("/etc/passwd")
     opened = source(tmp_path)
-    assert list(opened.users()) == []
+    assert list(opened.users()) == ["anna"]
+    assert list(held(opened, "contacts", "anna").values()) == [Reason.UNREADABLE]
     strays = unowned(opened)
     assert strays["neither an archive nor a user's folder"] == (1, 17)
     assert strays["links and devices"] == (1, 0)
