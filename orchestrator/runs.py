@@ -163,6 +163,8 @@ class Runs:
                         newest.where(run.c.id.startswith(prefix, autoescape=True)).limit(2)
                     ).scalars()
                 )
+        if prefix == "last" and not found:
+            raise NotFound("there are no runs yet", hint="submit a plan: reinstate submit PLAN")
         if not prefix or not found:
             raise NotFound("there is no such run", hint="list them: reinstate runs")
         if len(found) > 1:

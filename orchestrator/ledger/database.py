@@ -1,6 +1,7 @@
 """How the ledger talks to its database; everything that differs between the two sits here."""
 
 import os
+import sqlite3
 import time
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager
@@ -94,6 +95,8 @@ class Ledger:
         except DBAPIError as error:
             if error.connection_invalidated or _read_only(error):
                 raise _away(error) from error
+            if _damaged(error):
+                raise _no_ledger() from error
             raise
 
     @contextmanager
@@ -104,6 +107,10 @@ class Ledger:
                 yield connection
         except (OperationalError, InterfaceError) as error:
             raise _away(error) from error
+        except DBAPIError as error:
+            if _damaged(error):
+                raise _no_ledger() from error
+            raise
 
     def now(self) -> int:
         """The ledger's time in milliseconds."""
@@ -264,6 +271,18 @@ _READING = "reinstate_reading"
 def _read_only(error: DBAPIError) -> bool:
     """A standby, or a primary that is being switched over: writing is for later."""
     return getattr(error.orig, "sqlstate", None) == "25006"
+
+
+def _damaged(error: DBAPIError) -> bool:
+    """A file that is no database, or not a whole one."""
+    return type(error.orig) is sqlite3.DatabaseError
+
+
+def _no_ledger() -> Unavailable:
+    return Unavailable(
+        "the ledger's file is damaged, or is no ledger",
+        hint="put it back from its backup; every restored item is still in its target",
+    )
 
 
 def _away(error: DBAPIError) -> Unavailable:
