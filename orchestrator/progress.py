@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 from msgspec import Struct
-from sqlalchemy import ColumnElement, Connection, Row, and_, func, or_, select
+from sqlalchemy import ColumnElement, Connection, Row, and_, func, select, text, tuple_
 
 from orchestrator.books import FIELDS, Books
 from orchestrator.errors import NotFound
@@ -19,6 +19,7 @@ from orchestrator.ledger import leadership
 from orchestrator.ledger.database import Ledger
 from orchestrator.ledger.flow import moment
 from orchestrator.ledger.schema import (
+    WITH_LOSSES,
     account,
     approval,
     batch,
@@ -31,6 +32,7 @@ from orchestrator.ledger.schema import (
     run,
     run_user,
     speed,
+    trouble,
     unit,
 )
 from orchestrator.lifecycle import BatchState, CellState, RunState, UnitState
@@ -241,7 +243,9 @@ class Progress:
         """Units that match, by user and phase, after a given one: a page at a time."""
         with self._ledger.read() as connection:
             plan = _plan(_row(connection, run_id))
-            found = matching(run_id, query, self._sealer).subquery()
+            found = (
+                matching(run_id, query, self._sealer).where(_after(after)).limit(limit).subquery()
+            )
             rows = connection.execute(
                 select(unit, run_user.c.wave, run_user.c.sealed_id, exception.c.cause)
                 .join_from(
@@ -262,9 +266,7 @@ class Progress:
                         exception.c.phase == unit.c.phase,
                     ),
                 )
-                .where(_after(after))
                 .order_by(unit.c.user, unit.c.phase)
-                .limit(limit)
             ).mappings()
             return [self._unit_row(row, plan, run_id) for row in rows]
 
@@ -285,7 +287,7 @@ class Progress:
                     )
                     .where(
                         unit.c.run == run_id,
-                        or_(unit.c.lost > 0, unit.c.quarantined > 0, unit.c.nameless > 0),
+                        text(f"({WITH_LOSSES})"),
                         _after(after),
                     )
                     .order_by(unit.c.user, unit.c.phase)
@@ -502,9 +504,8 @@ def _row(connection: Connection, run_id: str) -> Row[Any]:
 
 
 def _after(place: tuple[int, int]) -> ColumnElement[bool]:
-    """Units behind a user and phase, in the order of both."""
-    user, phase = place
-    return or_(unit.c.user > user, and_(unit.c.user == user, unit.c.phase > phase))
+    """Units behind a user and phase, in the order of both; an index leads there at once."""
+    return tuple_(unit.c.user, unit.c.phase) > tuple_(*place)
 
 
 def _run_row(row: Row[Any]) -> RunRow:
@@ -588,19 +589,21 @@ def _summed(category: str, cells: Sequence[PhaseProgress]) -> PhaseProgress:
 
 
 def _causes(connection: Connection, run_id: str, plan: Plan) -> list[CauseRow]:
+    units = func.sum(trouble.c.units)
     rows = connection.execute(
         select(
-            exception.c.cause,
-            exception.c.phase,
-            exception.c.state,
-            func.count().label("units"),
+            trouble.c.cause,
+            trouble.c.phase,
+            trouble.c.state,
+            units.label("units"),
             func.min(cause.c.code).label("code"),
             func.min(cause.c.sentence).label("sentence"),
         )
-        .join(cause, and_(cause.c.run == exception.c.run, cause.c.fingerprint == exception.c.cause))
-        .where(exception.c.run == run_id)
-        .group_by(exception.c.cause, exception.c.phase, exception.c.state)
-        .order_by(func.count().desc(), exception.c.cause, exception.c.phase)
+        .join(cause, and_(cause.c.run == trouble.c.run, cause.c.fingerprint == trouble.c.cause))
+        .where(trouble.c.run == run_id)
+        .group_by(trouble.c.cause, trouble.c.phase, trouble.c.state)
+        .having(units > 0)
+        .order_by(units.desc(), trouble.c.cause, trouble.c.phase)
     )
     return [
         CauseRow(
@@ -610,7 +613,7 @@ def _causes(connection: Connection, run_id: str, plan: Plan) -> list[CauseRow]:
             sentence=row.sentence,
             state=UnitState(row.state),
             transient=row.state == UnitState.WAITING,
-            units=row.units,
+            units=int(row.units),
         )
         for row in rows
     ]
