@@ -15,7 +15,7 @@ from tests.faults.simulation.plants import (
 )
 from tests.faults.simulation.report import simulate
 
-BLOCKS, SEEDS_A_BLOCK = 16, 15
+BLOCKS, SEEDS_A_BLOCK = 10, 15
 WITHIN = 200
 """A planted bug must show in one of so many seeds."""
 HINTS: dict[type[Plant], tuple[int, ...]] = {

@@ -50,7 +50,7 @@ def _sum_up(reports: Sequence[Report], *, began: float) -> None:
         f"{faults['kill']} crashes, {len(broken)} seeds with violations, "
         f"{time.monotonic() - began:.0f} s"
     )
-    _say("faults:", ", ".join(f"{kind} {number}" for kind, number in faults.most_common()))
+    _say("faults: " + ", ".join(f"{kind} {number}" for kind, number in faults.most_common()))
     if broken:
         _say("again, with its history: make simulate SEED=" + str(broken[0]))
 
