@@ -19,6 +19,7 @@ import psutil
 from sqlalchemy import func, select
 
 from orchestrator.audit import audit
+from orchestrator.errors import Unavailable
 from orchestrator.ledger.database import Ledger
 from orchestrator.ledger.schema import batch, unit
 from orchestrator.lifecycle import TERMINAL_RUNS, BatchState, RunState, UnitState
@@ -247,10 +248,16 @@ class Installation:
     ) -> None:
         """Wait for something, being the supervisor meanwhile."""
         deadline = time.monotonic() + seconds
-        while not condition():
+        while not self._holds(condition):
             self.tend()
             assert time.monotonic() < deadline, self.story()
             time.sleep(pause)
+
+    def _holds(self, condition: Callable[[], object]) -> bool:
+        """Not while the ledger is away from us, too."""
+        with contextlib.suppress(Unavailable):
+            return bool(condition())
+        return False
 
     def finish(self, run: str, seconds: float = 90.0) -> None:
         """Wait for the run's end; what the audit finds is an error."""
