@@ -43,7 +43,10 @@ def overview(groups: Groups, *, width: int | None = None) -> str:
     width = width or _width()
     indent = max(len(name) for names in groups.values() for name in names) + 4
     parts = [
-        "Puts users' data back after a service lost it, and proves what it did.\n",
+        textwrap.fill(
+            "Puts users' data back after a service lost it, and proves what it did.", width
+        )
+        + "\n",
         f"Usage: {NAME} COMMAND [arguments] [options]\n",
     ]
     for heading, commands in groups.items():
