@@ -5,7 +5,7 @@ carry preconditions, and what was done is found by looking. Not guaranteed: that
 target acknowledged, and lost after it was read back, is noticed before `verify` asks again.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import timedelta
 from functools import partial
 from itertools import groupby
@@ -78,6 +78,10 @@ class Restoration:
     def __init__(self, work: Workplace, task: Assignment) -> None:
         self._work = work
         self._task = task
+        self._went_on = False
+        """Something was finished or written: another slice will not only do this one again."""
+        self._seen: tuple[UserId, Scene] | None = None
+        """What the last chunk saw, where it was all one user's."""
         self._can_replace = task.site.capabilities.get(
             task.phase.to, Capabilities(create_only=True, compare_and_set=False, tombstones=False)
         ).compare_and_set
@@ -159,14 +163,15 @@ class Restoration:
         self._stood.clear()
         still_open = [one for one in chunk if not self._declined(one)]
         trouble: Cause | None = None
-        for _ in range(LOOKS):
+        for turn in range(LOOKS):
             if not still_open:
                 break
-            planned = self._decide(still_open)
+            planned = self._decide(still_open, anew=turn > 0)
             still_open, trouble = self._carry_out(planned) if planned else ([], None)
             self._beat()
         for one in still_open:
             one.unit.trouble = trouble
+        self._went_on |= bool(complete)
         for unit in complete:
             if unit.trouble is None:
                 self._results.append(unit.settled(self._work.sealer))
@@ -179,8 +184,12 @@ class Restoration:
             one.unit.note(one.winner.copy, one.winner.source, Outcome.DECLINED)
         return one.unit.declined
 
-    def _decide(self, chunk: Sequence[Open]) -> list[Planned]:
-        """What is to be written; what is left as it is gets its outcome here."""
+    def _decide(self, chunk: Sequence[Open], *, anew: bool) -> list[Planned]:
+        """What is to be written; what is left as it is gets its outcome here.
+
+        A user of many chunks is looked at once, so that the cost does not grow with the square of
+        what they have: a write on what is no longer so is refused, and then we look `anew`.
+        """
         task = self._task
         wanted: dict[UserId, set[str]] = {}
         for one in chunk:
@@ -188,7 +197,11 @@ class Restoration:
             refs.add(self._ref(one.winner.copy.item))
             if task.category.bulky:
                 refs.add(self._ref(self._beside(one.winner.copy.item)))
-        scene = look(task.target, task.category, task.phase.restore, wanted)
+        scene = None if anew else self._scene_of(wanted)
+        if scene is None:
+            scene = look(task.target, task.category, task.phase.restore, wanted)
+            alone = len(wanted) == 1 and not task.category.bulky
+            self._seen = (next(iter(wanted)), scene) if alone else None
         planned: list[Planned] = []
         for one in chunk:
             decision = self._decision(one, scene)
@@ -204,6 +217,11 @@ class Restoration:
                 )
             return []
         return planned
+
+    def _scene_of(self, wanted: Mapping[UserId, object]) -> Scene | None:
+        if self._seen is None or len(wanted) > 1 or self._seen[0] not in wanted:
+            return None
+        return self._seen[1]
 
     def _decision(self, one: Open, scene: Scene) -> Decision:
         item = one.winner.copy.item
@@ -410,6 +428,7 @@ class Restoration:
         self, proven: dict[int, set[str]], rows: dict[int, tuple[int, list[Intent]]]
     ) -> None:
         """A journal row all of whose intents hold is marked; of others, what holds is added."""
+        self._went_on |= bool(proven)
         partly: list[JournalRow] = []
         hashes = {unit.user: unit.user_hash for unit in self._task.units}
         for user, (number, intents) in rows.items():
@@ -494,7 +513,7 @@ class Restoration:
         )
 
     def _out_of_time(self) -> bool:
-        return self._work.monotonic() - self._began > SLICE_SECONDS
+        return self._went_on and self._work.monotonic() - self._began > SLICE_SECONDS
 
     def _finish(self, *, state: BatchState) -> None:
         work = self._work

@@ -13,6 +13,7 @@ from orchestrator.items import Ident, Media
 from orchestrator.lifecycle import RunState, UnitState
 from orchestrator.ports import Surroundings
 from tests.in_process import Service
+from workers.looking import look
 from workers.sources import memory as source
 from workers.targets import memory as target
 
@@ -600,6 +601,28 @@ def test_a_user_with_more_items_than_a_chunk_is_restored_whole(service):
     run = service.run(plan())
     settle(service, run)
     assert len(live()) == 4_500
+
+
+@pytest.mark.guarantee(11)
+def test_a_user_of_many_chunks_is_restored_although_each_slice_ends_early(service, monkeypatch):
+    monkeypatch.setattr("workers.restore.CHUNK_ITEMS", 100)
+    monkeypatch.setattr("workers.restore.SLICE_SECONDS", -1.0)
+    many = [{"id": f"n{number}", "title": "t", "body": f"body {number}"} for number in range(450)]
+    source.put("core", {"ann": {"notes": {"all.json": json.dumps(many).encode()}}})
+    run = service.run(plan())
+    settle(service, run)
+    assert len(live()) == 450
+    assert books(service, run).restored == 450
+
+
+def test_a_user_of_many_chunks_is_looked_at_once(service, monkeypatch):
+    monkeypatch.setattr("workers.restore.CHUNK_ITEMS", 100)
+    looks = []
+    monkeypatch.setattr("workers.restore.look", lambda *seen: looks.append(seen) or look(*seen))
+    many = [{"id": f"n{number}", "title": "t", "body": f"body {number}"} for number in range(450)]
+    source.put("core", {"ann": {"notes": {"all.json": json.dumps(many).encode()}}})
+    settle(service, service.run(plan()))
+    assert len(looks) == 1
 
 
 def test_a_user_with_more_content_than_the_budget_is_read_twice_and_restored_once(
