@@ -257,7 +257,12 @@ class Runs:
         with self._ledger.begin() as connection:
             row = _row(connection, run_id)
             if same_person(who, row.author):
-                raise Refused("nobody promotes a run of their own", hint="ask somebody else")
+                raise Refused(
+                    "nobody promotes a run of their own",
+                    hint="ask somebody else: reinstate promote RUN --as NAME",
+                )
+            if row.state in TERMINAL_RUNS:
+                raise Refused(f"the run is {row.state}, no gate matters any more")
             held = select(cell.c.phase, cell.c.wave).where(
                 cell.c.run == run_id, cell.c.state == CellState.HELD
             )

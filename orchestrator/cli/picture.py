@@ -29,7 +29,7 @@ class _Look:
         self.mark, self.colour, self.word = "○", "dim", "waiting"
         if phase.units and not phase.waiting:
             self.mark, self.colour, self.word = "✔", "green", "read" if preview else "settled"
-            if phase.state is CellState.HELD:
+            if phase.state is CellState.HELD and status.run.state not in TERMINAL_RUNS:
                 self.mark, self.colour, self.word = "‖", "yellow", _held(phase)
             elif phase.cancelled:
                 self.mark, self.colour, self.word = "✘", "dim", "cancelled"
@@ -77,7 +77,7 @@ class _Picture:
         if status.run.users is not None:
             yield _phases(status, options.max_width)
         for at in status.cells:
-            if at.state is CellState.HELD:
+            if at.state is CellState.HELD and status.run.state not in TERMINAL_RUNS:
                 yield Text(f"‖ {at.category}, wave {at.wave}: {cell(at.why)}", style="yellow")
         failed = _failed_line(status)
         if failed:
@@ -144,7 +144,8 @@ def phase_line(status: Status, phase: PhaseProgress) -> str:
         )
         if number
     ]
-    why = f" ({phase.why})" if phase.why else ""
+    over = status.run.state in TERMINAL_RUNS
+    why = f" ({phase.why})" if phase.why and not over else ""
     return f"  {phase.category}: {_Look(status, phase).word}, {', '.join(parts)}{why}"
 
 
