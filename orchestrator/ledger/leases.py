@@ -167,7 +167,7 @@ def _ours(connection: Connection, held: Batch, **values: object) -> None:
 
 
 def reclaim(connection: Connection, *, now: int) -> list[int]:
-    """Take back what lapsed: ready again under a new epoch. Returns those that crashed twice.
+    """Take back what lapsed: ready again under a new epoch. Returns those that crashed too often.
 
     A batch that was never claimed did not crash: its message was lost.
     """
@@ -183,12 +183,18 @@ def reclaim(connection: Connection, *, now: int) -> list[int]:
             state=BatchState.READY,
             lease_until=0,
         )
-        .returning(batch.c.id, batch.c.crashes)
+        .returning(batch.c.id, batch.c.kind, batch.c.crashes)
     )
-    return [row.id for row in rows if row.crashes >= CRASHES_TO_SPLIT]
+    return [
+        row.id
+        for row in rows
+        if row.crashes >= (CRASHES_TO_REFUSE if row.kind == "inspect" else CRASHES_TO_SPLIT)
+    ]
 
 
 CRASHES_TO_SPLIT = 2
+CRASHES_TO_REFUSE = 5
+"""An inspection cannot be split, and its run hangs on it: more of its workers may be unlucky."""
 
 
 def split(connection: Connection, number: int) -> bool:
