@@ -11,6 +11,7 @@ from sqlalchemy import select
 
 from orchestrator.audit import audit
 from orchestrator.books import FIELDS, Books, Outcome
+from orchestrator.items import Ident, UserId
 from orchestrator.ledger.flow import UNFINISHED
 from orchestrator.ledger.schema import account, batch, journal
 from orchestrator.lifecycle import RunState, UnitState
@@ -50,7 +51,11 @@ def _ended(world: World) -> Iterator[str]:
         yield f"G11 the run ends as {state}"
     with world.ledger.read() as connection:
         for row in world.unit_rows(connection):
-            if row["state"] != UnitState.SETTLED:
+            poison = world.poisonous == (
+                CATEGORIES[row["phase"]],
+                world.population.users[row["user"]],
+            )
+            if row["state"] != (UnitState.FAILED if poison else UnitState.SETTLED):
                 yield f"G11 user #{row['user']}, phase {row['phase']} ends as {row['state']}"
         left = connection.execute(
             select(batch.c.id, batch.c.state).where(batch.c.state.in_(UNFINISHED))
@@ -92,6 +97,10 @@ def _item(world: World, truth: Truth) -> Iterator[str]:
     if number > 1:
         yield f"G3 {where} is there {number} times"
     if (category, owner, ref) in world.watching.disturbed:
+        return
+    if world.poisonous == (category, owner):
+        if number > _initial(world, truth)[1]:
+            yield f"G16 {where} was read although that kills"
         return
     if key in world.user_last:
         wanted = world.user_last[key]
@@ -194,7 +203,7 @@ def _accounts(world: World) -> Iterator[str]:
             yield f"G2 {owner}/{category}: the account does not list each item once"
             continue
         for line in lines:
-            truth = truths[line.ident]
+            truth = truths[Ident(line.ident)]
             key = (category, owner, line.ident)
             if key in world.watching.disturbed or key in world.user_last:
                 continue
@@ -204,7 +213,7 @@ def _accounts(world: World) -> Iterator[str]:
                 yield f"G13 {'/'.join(key)} is called restored and never was"
 
 
-def _wrote(world: World, truth: Truth, clean: set[tuple[str, str, str]]) -> bool:
+def _wrote(world: World, truth: Truth, clean: set[tuple[str, UserId, str]]) -> bool:
     idents = (truth.ident, world.beside_of(truth))
     return any((truth.category, truth.owner, ident) in clean for ident in idents)
 

@@ -6,7 +6,7 @@ the pipeline and the real target or category, and there does what the buggy prog
 
 import re
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 from uuid import UUID
 
 from msgspec import structs
@@ -165,7 +165,7 @@ class RandomIdents(Plant):
 
     def recast(self, category: Category) -> Category:
         """Idents that nobody finds again."""
-        return _Reidentified(category)
+        return cast("Category", _Reidentified(category))
 
 
 class _Reidentified:

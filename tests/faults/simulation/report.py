@@ -1,7 +1,7 @@
 """Runs one seed and says what came of it; the same seed says the same."""
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -53,7 +53,7 @@ def simulate(seed: int, plant: type[Plant] = Plant) -> Report:
 
 
 @contextmanager
-def _silence() -> Iterator[None]:
+def _silence() -> Generator[None]:
     """Log lines of thousands of runs help nobody; the history says more."""
     before = structlog.get_config()
     structlog.configure(processors=[_drop])

@@ -4,9 +4,10 @@
 product is replaced: a wire calls the real thing between two points.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Protocol
 
 from msgspec import structs
@@ -26,24 +27,30 @@ class Points(Protocol):
     def point(self, where: str) -> None:
         """A yield point."""
 
-    def ledger(self, moment: str, connection: Connection | None) -> None:
+    def transaction(self, moment: str, connection: Connection | None) -> None:
         """`begin` and `committed` are yield points; at `commit` the transaction is still open."""
 
     def away(self, what: str) -> None:
         """Raises `Unavailable` when it is."""
 
+    def reads(self, category: str, owner: UserId) -> None:
+        """A file of that user is read; what is in it may kill whoever does."""
+
     def befalls(self, category: str, write: Write) -> Disturbance | None:
         """What befalls one write."""
+        ...
 
     def read_back(
         self, category: str, places: Sequence[Place], found: list[Live | None]
     ) -> list[Live | None]:
         """What the pipeline is shown of what was fetched."""
+        ...
 
     def write(
-        self, target: Target, category: str, write: Write, disturbance: Disturbance | None
+        self, to: Target, category: str, write: Write, disturbance: Disturbance | None
     ) -> Written:
         """Hand one write to the real target and take note of what it did."""
+        ...
 
 
 class WiredLedger(Ledger):
@@ -61,21 +68,21 @@ class WiredLedger(Ledger):
         return self._shared or super().engine
 
     @contextmanager
-    def begin(self) -> Iterator[Connection]:
+    def begin(self) -> Generator[Connection]:
         """A transaction between two points; a crash at `commit` rolls it back."""
-        self._points.ledger("begin", None)
+        self._points.transaction("begin", None)
         with super().begin() as connection:
             yield connection
-            self._points.ledger("commit", connection)
-        self._points.ledger("committed", None)
+            self._points.transaction("commit", connection)
+        self._points.transaction("committed", None)
 
     @contextmanager
-    def read(self) -> Iterator[Connection]:
+    def read(self) -> Generator[Connection]:
         """A look between two points."""
-        self._points.ledger("read", None)
+        self._points.transaction("read", None)
         with super().read() as connection:
             yield connection
-        self._points.ledger("has read", None)
+        self._points.transaction("has read", None)
 
 
 class WiredSource:
@@ -99,15 +106,19 @@ class WiredSource:
         """A point before each folder."""
         for folder in self._source.folders(category, owners):
             self._enter()
-            yield Folder(owner=folder.owner, files=[self._file(file) for file in folder.files])
+            reads = partial(self._points.reads, category, folder.owner)
+            yield Folder(
+                owner=folder.owner, files=[self._file(file, reads) for file in folder.files]
+            )
 
     def close(self) -> None:
         """As it is."""
         self._source.close()
 
-    def _file(self, file: File) -> File:
+    def _file(self, file: File, reads: Callable[[], None]) -> File:
         def read() -> bytes:
             self._enter()
+            reads()
             return file.read()
 
         return File(name=file.name, size=file.size, read=read, modified=file.modified)

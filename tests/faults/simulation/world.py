@@ -109,7 +109,9 @@ class World:
         """What a planted bug is going to write later."""
         self._user_chance = rng.choice((0.0, 0.01, 0.05))
         self._haste = rng.choice((0.0, 0.0, 0.1))
-        self._known = {truth.ident for truth in self.population.truths}
+        self.poisonous = self._poison() if rng.random() < 0.1 else None
+        """Whose files of which category end every process that reads them."""
+        self._retries = 0
         self.beside = {self.beside_of(truth): truth.ident for truth in self.population.truths}
         """Idents of what may be put beside, and of the items that it is put beside."""
         self._edits = 0
@@ -232,6 +234,10 @@ class World:
             if self._rough():
                 return
             everything = parse((), self.progress.plan(self.run_id))
+            self._retries += 1
+            if self.poisonous and self._retries > 2:
+                self._operated = True
+                return
             self.watching.retried()
             if self.runs.retry(self.run_id, everything, who="jo") == 0:
                 self._operated = True
@@ -271,7 +277,7 @@ class World:
         if where in {"surveyed", "write", "written", "fetched"}:
             self._user_acts()
 
-    def ledger_point(self, moment: str, connection: Connection | None) -> None:
+    def transaction(self, moment: str, connection: Connection | None) -> None:
         """The boundaries of a transaction."""
         if not self.schedule.is_actor():
             return
@@ -298,6 +304,12 @@ class World:
         if self._strikes(f"{what}-away"):
             raise away(what)
 
+    def reads(self, category: str, owner: UserId) -> None:
+        """What is poisonous kills its reader, whatever the weather."""
+        if (category, owner) == self.poisonous:
+            self.schedule.note(f"{category} of {owner} are poison")
+            self.schedule.kill()
+
     def befalls(self, category: str, write: Write) -> Disturbance | None:
         """What becomes of a write on its way."""
         del category
@@ -320,7 +332,7 @@ class World:
     ) -> Written:
         """The write itself, watched; sometimes the target forgets it right after."""
         key = (category, write.owner, write.ref)
-        if write.ref in self._known and self._rough() and self.rng.random() < self._haste:
+        if write.ref in self.beside.values() and self._rough() and self.rng.random() < self._haste:
             self._edit(*key)
         before = self.store.held.get(key)
         answer = self.plant.write(self, to, category, write, disturbance)
@@ -381,6 +393,11 @@ class World:
         self.user_last[category, owner, ref] = data
         self.schedule.note(f"{owner} edits {ref}")
 
+    def _poison(self) -> tuple[str, UserId] | None:
+        truths = self.population.truths
+        chosen = self.rng.choice(truths) if truths else None
+        return None if chosen is None else (chosen.category, chosen.owner)
+
     def _target(self) -> Any:
         target.forget("simulated-live")
         store = target.store("simulated-live")
@@ -409,9 +426,7 @@ class World:
 
         if me is None:
             return _Shared(self._engine, clock)
-        return WiredLedger(
-            "sqlite://", clock=clock, points=_LedgerPoints(self), engine=self._engine
-        )
+        return WiredLedger("sqlite://", clock=clock, points=self, engine=self._engine)
 
     def _me(self) -> Actor:
         assert self.schedule.current is not None
@@ -504,13 +519,6 @@ class _Shared(Ledger):
     def engine(self) -> Any:
         """The simulation's."""
         return self._shared
-
-
-class _LedgerPoints:
-    """What `WiredLedger` asks of the world; a world's own `ledger` is a ledger."""
-
-    def __init__(self, world: World) -> None:
-        self.ledger = world.ledger_point
 
 
 def _one_connection() -> Any:
