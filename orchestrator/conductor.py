@@ -15,13 +15,14 @@ import threading
 import msgspec
 from sqlalchemy import Connection, select, update
 
-from orchestrator import VERSION, admission
+from orchestrator import VERSION, admission, flow_control
 from orchestrator.causes import Cause
 from orchestrator.doorbell import CeleryDoorbell, Doorbell
 from orchestrator.errors import ReinstateError, Unavailable
-from orchestrator.ledger import expansion, flow, leadership, leases
+from orchestrator.ledger import expansion, flow, leadership, leases, pressure
 from orchestrator.ledger.database import Ledger
 from orchestrator.ledger.outcomes import fail_lone_unit
+from orchestrator.ledger.pressure import Targets
 from orchestrator.ledger.schema import run
 from orchestrator.lifecycle import BatchState, CellState, RunState
 from orchestrator.logs import configure_logs, get_logger, own_uncaught
@@ -47,7 +48,10 @@ LEADS_MS = 10_000
 
 
 class Conductor:
-    """Leads when it holds the leader's lease, else waits for it."""
+    """Leads when it holds the leader's lease, else waits for it.
+
+    `window`: so many batches are out at most; None: as many as workers take and targets bear.
+    """
 
     def __init__(
         self,
@@ -56,7 +60,7 @@ class Conductor:
         *,
         name: str,
         lease_ms: int = 60_000,
-        window: int = 16,
+        window: int | None = None,
         batch_users: int = 100,
     ) -> None:
         self._ledger = ledger
@@ -69,9 +73,17 @@ class Conductor:
         self._ours: set[str] = set()
         self._term: int | None = None
         self._noted: dict[str, int] = {}
+        self._targets = Targets()
 
     def tick(self) -> bool:
         """Do what is due now; whether anything moved. Raises `Unavailable` when it could not."""
+        try:
+            return self._tick()
+        except Unavailable:
+            self._targets = Targets()  # what was rolled back is read again
+            raise
+
+    def _tick(self) -> bool:
         with self._ledger.begin() as connection:
             now = self._ledger.clock(connection)
             self._term = leadership.lead(
@@ -82,17 +94,50 @@ class Conductor:
             busy = self._reclaim(connection, now)
             for run_id, state in flow.active_runs(connection):
                 busy |= self._look_after(connection, run_id, state, now)
-            running = [r for r, s in flow.active_runs(connection) if s in _DISPATCHING]
-            rings = leases.dispatch(
-                connection,
-                running,
-                now=now,
-                lease_ms=self._lease_ms,
-                room=self._window - leases.in_flight(connection),
-            )
+            rings = self._dispatch(connection, now)
         if rings:
             self._doorbell.ring(rings, expires=self._lease_ms / 1000)
         return busy or bool(rings)
+
+    def _dispatch(self, connection: Connection, now: int) -> list[leases.Ring]:
+        """Hand out what workers and targets have room for."""
+        out = pressure.batches_out(connection)
+        at_work = sum(
+            number for (_, _, state), number in out.items() if state is BatchState.RUNNING
+        )
+        room = (self._window or flow_control.whole_window(at_work)) - sum(out.values())
+        active = flow.active_runs(connection)
+        inspecting = [run_id for run_id, state in active if state is RunState.INSPECTING]
+        rings = leases.dispatch(connection, inspecting, now=now, lease_ms=self._lease_ms, room=room)
+        lanes: list[leases.Lane] = []
+        targets: dict[tuple[str, int], str] = {}
+        for run_id, state in active:
+            if state is not RunState.RUNNING:
+                continue
+            phases = self._plan(connection, run_id).phases
+            by_target: dict[str, list[int]] = {}
+            for number, phase in enumerate(phases):
+                by_target.setdefault(phase.to, []).append(number)
+                targets[run_id, number] = phase.to
+            flows = self._targets.heard(connection, run_id, by_target, now=now)
+            for target, numbers in by_target.items():
+                there = sum(
+                    number
+                    for (run_of, phase, _), number in out.items()
+                    if run_of == run_id and phase in numbers
+                )
+                lanes.append(
+                    leases.Lane(
+                        run=run_id,
+                        phases=tuple(numbers),
+                        room=flow_control.room(flows[target], out=there, now=now),
+                    )
+                )
+        room -= len(rings)
+        more = leases.dispatch_lanes(connection, lanes, now=now, lease_ms=self._lease_ms, room=room)
+        for run_id, phase in leases.places(connection, more):
+            self._targets.sent(connection, run_id, targets[run_id, phase])
+        return rings + more
 
     def resign(self) -> None:
         """Let the next one lead at once."""
@@ -240,9 +285,6 @@ class Conductor:
         return self._plans[run_id]
 
 
-_DISPATCHING = frozenset({RunState.INSPECTING, RunState.RUNNING})
-
-
 def keep_going(
     conductor: Conductor, *, stopped: threading.Event, pause: float = 0.05, most: float = 0.5
 ) -> None:
@@ -271,7 +313,6 @@ def conduct(settings: Settings) -> None:
         doorbell,
         name=name,
         lease_ms=settings.lease_seconds * 1000,
-        window=max(8, min(256, settings.workers * 4)),
     )
     log.info(
         "conductor_started",

@@ -25,6 +25,7 @@ from orchestrator.ledger.schema import (
     batch,
     cause,
     cell,
+    circuit,
     counter,
     decline,
     exception,
@@ -220,7 +221,7 @@ class Progress:
                 items_per_second=rate,
                 seconds_left=left,
                 stalled=_stall(row, cells, workers, now, led=led),
-                warnings=tuple(inventory.get("warnings", ())),
+                warnings=(*inventory.get("warnings", ()), *_circuits(connection, run_id)),
                 accepted_by=row.accepted_by,
                 elapsed=_elapsed(row, now),
                 measured=measured,
@@ -564,6 +565,15 @@ def _cells(connection: Connection, run_id: str, plan: Plan) -> list[PhaseProgres
             )
         )
     return found
+def _circuits(connection: Connection, run_id: str) -> Iterator[str]:
+    """Targets that are left alone for a while."""
+    for row in connection.execute(
+        select(circuit).where(circuit.c.run == run_id).order_by(circuit.c.target)
+    ):
+        when = f"at {moment(row.probe_at):%H:%M:%S} UTC" if row.state == "open" else "now"
+        yield f"'{row.target}' does not answer; one batch will probe it {when}"
+
+
 
 
 def _summed(category: str, cells: Sequence[PhaseProgress]) -> PhaseProgress:

@@ -1,44 +1,52 @@
-"""Holds a phase to what its plan allows its target: items and bytes a second."""
+"""Holds a phase to what its plan allows its target: items and bytes a second, over all workers."""
 
 from collections.abc import Callable
 
+from orchestrator.ledger.leases import Batch
+from orchestrator.ledger.pressure import reserve
 from orchestrator.plan import Limits
+from workers.workplace import Workplace
 
 BEAT_SECONDS = 0.5
 
 
 class Throttle:
-    """Spends one worker's share of the limits; waits when it is used up.
+    """Takes what is written out of the phase's allowance; waits while others' share is due.
 
-    `share`: so many workers divide them evenly. A burst of one second is allowed.
+    The allowance is a row of the ledger, so the limits hold however many workers there are and
+    wherever they run. What is asked for at once is written at once, which is why nobody should ask
+    for more than `most_items` and `most_bytes`, about a second's worth.
     """
 
-    def __init__(
-        self,
-        limits: Limits,
-        *,
-        share: int,
-        monotonic: Callable[[], float],
-        sleep: Callable[[float], None],
-    ) -> None:
-        self._rates = (
-            limits.rate / share if limits.rate else None,
-            limits.bytes / share if limits.bytes else None,
-        )
-        self._free_at = [monotonic()] * 2
-        self._monotonic = monotonic
-        self._sleep = sleep
+    def __init__(self, work: Workplace, held: Batch, limits: Limits) -> None:
+        self._work = work
+        self._held = held
+        self._limits = limits
+
+    def most_items(self, wanted: int) -> int:
+        """As many items as may be written at once, `wanted` at most."""
+        rate = self._limits.rate
+        return wanted if rate is None else max(1, min(wanted, int(rate)))
+
+    def most_bytes(self, wanted: int) -> int:
+        """As many bytes as may be written at once, `wanted` at most."""
+        rate = self._limits.bytes
+        return wanted if rate is None else max(1, min(wanted, rate))
 
     def wait(self, *, items: int, size: int, beat: Callable[[], None]) -> None:
-        """Wait until so much may be written, then count it as spent; `beat` while waiting."""
-        now = self._monotonic()
-        longest = 0.0
-        for index, (rate, amount) in enumerate(zip(self._rates, (items, size), strict=True)):
-            if rate is None:
-                continue
-            longest = max(longest, self._free_at[index] - now)
-            self._free_at[index] = max(self._free_at[index], now) + amount / rate
+        """Count it as spent, and wait until it may be written; `beat` while waiting."""
+        costs: dict[str, float] = {}
+        if self._limits.rate:
+            costs["items"] = 1000 * items / self._limits.rate
+        if self._limits.bytes:
+            costs["bytes"] = 1000 * size / self._limits.bytes
+        if not costs:
+            return
+        work = self._work
+        with work.ledger.begin() as connection:
+            now = work.ledger.clock(connection)
+            longest = reserve(connection, self._held, costs, now=now)
         while longest > 0:
-            self._sleep(min(longest, BEAT_SECONDS))
+            work.sleep(min(longest, BEAT_SECONDS))
             longest -= BEAT_SECONDS
             beat()

@@ -11,13 +11,15 @@ from functools import partial
 from itertools import groupby
 
 from msgspec import Struct
+from msgspec.structs import replace
 from sqlalchemy import Connection, select
 
 from orchestrator.books import Note, Outcome
 from orchestrator.causes import Cause, cause_of
 from orchestrator.errors import Unavailable
+from orchestrator.flow_control import Answers
 from orchestrator.items import Attachment, Digest, File, Folder, Ident, Item, UserId
-from orchestrator.ledger import outcomes
+from orchestrator.ledger import outcomes, pressure
 from orchestrator.ledger.leases import Batch
 from orchestrator.ledger.outcomes import JournalRow, UnitResult
 from orchestrator.ledger.schema import run
@@ -91,9 +93,10 @@ class Restoration:
         self._stood: set[tuple[UserId, Ident]] = set()
         """What was to be replaced: where it is gone at the next look, its user deleted it."""
         self._began = self._beat_at = work.monotonic()
-        self._throttle = Throttle(
-            task.phase.limits, share=work.workers, monotonic=work.monotonic, sleep=work.sleep
-        )
+        self._throttle = Throttle(work, task.held, task.phase.limits)
+        self._most_items = self._throttle.most_items(CHUNK_ITEMS)
+        self._most_bytes = self._throttle.most_bytes(CHUNK_BYTES)
+        self._answers = Answers(ended=1)
 
     def carry_out(self) -> None:
         """Restore every unit of the batch and give it back. Raises `LeaseLost`."""
@@ -107,7 +110,7 @@ class Restoration:
                 size += sum(winner.copy.item.size for winner in portion)
                 if last:
                     complete.append(unit)
-                if len(chunk) >= CHUNK_ITEMS or size >= CHUNK_BYTES:
+                if len(chunk) >= self._most_items or size >= self._most_bytes:
                     self._settle(chunk, complete)
                     chunk, complete, size = [], [], 0
                     if self._out_of_time():
@@ -150,7 +153,7 @@ class Restoration:
             unit.reading.read()
             unit.keep_damaged(self._work.sealer)
             waiting: list[Winner] | None = None
-            for portion in unit.reading.portions(items=CHUNK_ITEMS, size=CHUNK_BYTES):
+            for portion in unit.reading.portions(items=self._most_items, size=self._most_bytes):
                 if waiting is not None:
                     yield unit, waiting, False
                 waiting = portion
@@ -300,7 +303,13 @@ class Restoration:
         if not planned:
             return again, trouble
         writes = [plan.write for plan in planned]
+        began = self._work.monotonic()
         answers = self._task.target.write(self._task.phase.restore, writes)
+        self._answers = replace(
+            self._answers,
+            writes=self._answers.writes + len(writes),
+            spent_ms=self._answers.spent_ms + int((self._work.monotonic() - began) * 1000),
+        )
         done: list[Planned] = []
         for plan, answer in zip(planned, answers, strict=True):
             match answer.fate:
@@ -479,6 +488,7 @@ class Restoration:
                 self._results.append(
                     try_again(self._work, self._task.phase, unit, why, least=error.retry_in)
                 )
+        self._answers = replace(self._answers, troubled=1, retry_at=_retry_at(self._work, error))
         self._work.forget(self._task.held.run)
 
     # The lease ----------------------------------------------------------------------------------
@@ -526,6 +536,7 @@ class Restoration:
                 now=work.ledger.clock(connection),
                 state=state,
             )
+            pressure.note_answers(connection, self._task.held, self._answers)
 
 
 def try_again(
@@ -557,7 +568,14 @@ def postpone(work: Workplace, held: Batch, error: Unavailable) -> None:
     results = [try_again(work, phase, unit, why, least=error.retry_in) for unit in units]
     with work.ledger.begin() as connection:
         outcomes.finish(connection, held, results, verified=(), now=work.ledger.clock(connection))
+        answers = Answers(ended=1, troubled=1, retry_at=_retry_at(work, error))
+        pressure.note_answers(connection, held, answers)
     work.forget(held.run)
+
+
+def _retry_at(work: Workplace, error: Unavailable) -> int:
+    """When whoever is away asked to be tried again; 0: it did not."""
+    return work.ledger.now() + int(error.retry_in * 1000) if error.retry_in else 0
 
 
 class _Stopped(Exception):

@@ -8,7 +8,7 @@ import json
 from collections.abc import Sequence
 
 from msgspec import Struct
-from sqlalchemy import Connection, case, insert, select, update
+from sqlalchemy import ColumnElement, Connection, and_, case, insert, select, update
 
 from orchestrator.errors import LeaseLost
 from orchestrator.ledger.schema import batch
@@ -43,25 +43,66 @@ class Ring(Struct, frozen=True, kw_only=True):
     epoch: int
 
 
+class Lane(Struct, frozen=True, kw_only=True):
+    """Batches that go to one target, and how many more it may get now."""
+
+    run: str
+    phases: tuple[int, ...]
+    room: int
+
+
 def dispatch(
     connection: Connection, runs: Sequence[str], *, now: int, lease_ms: int, room: int
 ) -> list[Ring]:
     """Mark up to `room` ready batches as dispatched; publish them after the commit."""
     if room <= 0 or not runs:
         return []
+    chosen = _ready(connection, batch.c.run.in_(runs), now=now, room=room)
+    return _mark(connection, [number for number, _ in chosen], now=now, lease_ms=lease_ms)
+
+
+def dispatch_lanes(
+    connection: Connection, lanes: Sequence[Lane], *, now: int, lease_ms: int, room: int
+) -> list[Ring]:
+    """The same, no more of each lane than its target may get, and the lanes by turns."""
+    found: list[tuple[int, int, int]] = []
+    for lane in lanes:
+        if min(lane.room, room) > 0:
+            these = and_(batch.c.run == lane.run, batch.c.phase.in_(lane.phases))
+            ready = _ready(connection, these, now=now, room=min(lane.room, room))
+            found.extend((-priority, turn, number) for turn, (number, priority) in enumerate(ready))
+    chosen = [number for _, _, number in sorted(found)[: max(0, room)]]
+    return _mark(connection, chosen, now=now, lease_ms=lease_ms)
+
+
+def places(connection: Connection, rings: Sequence[Ring]) -> set[tuple[str, int]]:
+    """The runs and phases that these rings are for."""
+    if not rings:
+        return set()
+    rows = connection.execute(
+        select(batch.c.run, batch.c.phase)
+        .where(batch.c.id.in_([ring.batch for ring in rings]))
+        .distinct()
+    )
+    return {(row.run, row.phase) for row in rows}
+
+
+def _ready(
+    connection: Connection, these: ColumnElement[bool], *, now: int, room: int
+) -> list[tuple[int, int]]:
+    """Ready batches, those that go first first, each with its priority; locked until the commit."""
     chosen = (
-        select(batch.c.id)
-        .where(
-            batch.c.run.in_(runs),
-            batch.c.state == BatchState.READY,
-            batch.c.not_before <= now,
-        )
+        select(batch.c.id, batch.c.priority)
+        .where(these, batch.c.state == BatchState.READY, batch.c.not_before <= now)
         .order_by(batch.c.priority.desc(), batch.c.wave, batch.c.phase, batch.c.id)
         .limit(room)
     )
     if connection.dialect.name == "postgresql":
         chosen = chosen.with_for_update(skip_locked=True)
-    ids = list(connection.execute(chosen).scalars())
+    return [(row.id, row.priority) for row in connection.execute(chosen)]
+
+
+def _mark(connection: Connection, ids: Sequence[int], *, now: int, lease_ms: int) -> list[Ring]:
     if not ids:
         return []
     rows = connection.execute(

@@ -335,3 +335,40 @@ speed = Table(
     Column("units", BigInteger, nullable=False),
 )
 """How much was done by when; what the estimate of the time left is made of."""
+
+response = Table(
+    "response",
+    metadata,
+    Column("run", String(16), primary_key=True),
+    Column("phase", SmallInteger, primary_key=True, autoincrement=False),
+    Column("slot", SmallInteger, primary_key=True, autoincrement=False),
+    Column("ended", BigInteger, nullable=False, server_default="0"),
+    Column("troubled", BigInteger, nullable=False, server_default="0"),
+    Column("writes", BigInteger, nullable=False, server_default="0"),
+    Column("spent_ms", BigInteger, nullable=False, server_default="0"),
+    Column("retry_at", BigInteger, nullable=False, server_default="0"),
+    postgresql_with=_HALF_FULL,
+)
+"""How the target of a phase answers, in sums over batches; what flow control is fed with."""
+
+circuit = Table(
+    "circuit",
+    metadata,
+    Column("run", String(16), primary_key=True),
+    Column("target", Text, primary_key=True),
+    Column("state", String(8), nullable=False),  # open | probing
+    Column("pause_ms", BigInteger, nullable=False),
+    Column("probe_at", BigInteger, nullable=False),
+)
+"""Targets that do not answer, and when one batch will find out whether they do again."""
+
+allowance = Table(
+    "allowance",
+    metadata,
+    Column("run", String(16), primary_key=True),
+    Column("phase", SmallInteger, primary_key=True, autoincrement=False),
+    Column("items_until", BigInteger, nullable=False),
+    Column("bytes_until", BigInteger, nullable=False),
+    postgresql_with=_HALF_FULL,
+)
+"""Until when a phase's limits are used up by what its workers have reserved."""

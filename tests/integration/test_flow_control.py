@@ -1,0 +1,237 @@
+"""What the conductor lets go to a target that copes, that does not, and that has limits."""
+
+import threading
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+from sqlalchemy import select
+
+from orchestrator.errors import Unavailable
+from orchestrator.flow_control import STRIKES
+from orchestrator.ledger import expansion, pressure
+from orchestrator.ledger.database import Ledger
+from orchestrator.ledger.leases import Batch, Lane, dispatch_lanes
+from orchestrator.ledger.schema import batch, circuit
+from orchestrator.lifecycle import BatchState, RunState
+from orchestrator.plan import Limits
+from tests.in_process import Service
+from workers.pace import Throttle
+from workers.targets import vdir
+from workers.workplace import Workplace
+
+PLAN = """
+version: 1
+name: two-targets
+incident: {as_of: 2009-10-01T00:00:00Z}
+sources: {cache: {kind: vdir, path: cache}}
+targets: {well: {kind: vdir, path: well}, ill: {kind: vdir, path: ill}}
+approvals: 0
+defaults: {attempts: 20, backoff: 1s..2s}
+phases:
+  - {restore: contacts, to: ill}
+  - {restore: calendar, to: well, scope: user}
+"""
+CARD = "BEGIN:VCARD\r\nVERSION:3.0\r\nUID:{0}\r\nN:B;A;;;\r\nFN:A B\r\nEND:VCARD\r\n"
+EVENT = (
+    "BEGIN:VCALENDAR\r\nVERSION:2.0\r\nPRODID:x\r\nBEGIN:VEVENT\r\nUID:{0}\r\n"
+    "DTSTAMP:20090101T000000Z\r\nDTSTART:20090101T000000Z\r\nEND:VEVENT\r\nEND:VCALENDAR\r\n"
+)
+USERS = [f"user{number:02}" for number in range(12)]
+
+
+@pytest.fixture
+def service(tmp_path):
+    folder = tmp_path / "service"
+    for user in USERS:
+        for category, name, text in (("contacts", "1.vcf", CARD), ("calendar", "1.ics", EVENT)):
+            place = folder / "cache" / user / category
+            place.mkdir(parents=True)
+            (place / name).write_text(text.format(user), newline="")
+    return Service(folder, batch_users=2)
+
+
+@dataclass
+class Illness:
+    """Makes the target `ill` away, and counts who tried."""
+
+    on: bool = False
+    tried: list[str] = field(default_factory=list)
+
+
+@pytest.fixture
+def illness(monkeypatch):
+    found = Illness()
+    write = vdir.VdirTarget.write
+
+    def maybe(self, category, writes):
+        if category == "contacts" and found.on:
+            found.tried.append(category)
+            raise Unavailable("away", retry_in=1.0)
+        return write(self, category, writes)
+
+    monkeypatch.setattr(vdir.VdirTarget, "write", maybe)
+    return found
+
+
+def begin(service):
+    run_id = service.submit(PLAN, users=USERS)
+    for _ in range(3):
+        service.answer()
+        service.conductor.tick()
+    assert service.progress.state(run_id) is RunState.RUNNING
+    return run_id
+
+
+def circuits(service):
+    with service.ledger.read() as connection:
+        return connection.execute(select(circuit.c.target, circuit.c.state)).all()
+
+
+@pytest.mark.guarantee(12)
+def test_a_target_that_answers_nothing_is_probed_by_one_batch_at_a_time_until_it_does(
+    service, illness
+):
+    run_id = begin(service)
+    illness.on = True
+    while not circuits(service):
+        service.answer(at_most=1)
+        service.conductor.tick()
+    assert circuits(service) == [("ill", "open")]
+    service.answer()
+    tried = len(illness.tried)
+    assert tried >= STRIKES
+    assert any("'ill' does not answer" in line for line in service.status(run_id).warnings)
+    service.clock.advance(seconds=1)
+    service.conductor.tick()
+    service.answer()
+    assert len(illness.tried) == tried, "left alone"
+    for probe in (1, 2):
+        service.clock.advance(minutes=6)
+        service.conductor.tick()
+        service.conductor.tick()
+        service.answer()
+        service.conductor.tick()
+        assert len(illness.tried) == tried + probe
+    heir = service.another_conductor("heir", batch_users=2)
+    service.clock.advance(seconds=11)
+    heir.tick()
+    assert circuits(service) == [("ill", "open")], "the next leader knows"
+    illness.on = False
+    service.conductor = heir
+    service.go_on()
+    assert service.ended(run_id) is RunState.FINISHED
+    assert circuits(service) == []
+    status = service.status(run_id)
+    assert [phase.settled for phase in status.phases] == [len(USERS), len(USERS)]
+    assert not any("does not answer" in line for line in status.warnings)
+
+
+def test_targets_take_turns_and_one_that_is_away_takes_no_room_from_another(tmp_path):
+    ledger = Ledger(f"sqlite:///{tmp_path / 'ledger.db'}")
+    ledger.prepare()
+    with ledger.begin() as connection:
+        for phase in (0, 1):
+            expansion.add_batches(
+                connection,
+                [("r1", "restore", phase, 0, user, user) for user in range(10)],
+                state=BatchState.READY,
+            )
+        phase_of = dict(connection.execute(select(batch.c.id, batch.c.phase)).all())
+
+        def sent(ill, well, room):
+            lanes = [Lane(run="r1", phases=(0,), room=ill), Lane(run="r1", phases=(1,), room=well)]
+            rings = dispatch_lanes(connection, lanes, now=1, lease_ms=1, room=room)
+            return [phase_of[ring.batch] for ring in rings]
+
+        assert sent(100, 100, 6) == [0, 1, 0, 1, 0, 1]
+        assert sent(1, 100, 4) == [0, 1, 1, 1]
+        assert sent(0, 2, 4) == [1, 1]
+        assert sent(100, 100, 0) == []
+    ledger.close()
+
+
+@pytest.mark.parametrize("database", ["sqlite", "postgresql"])
+@pytest.mark.guarantee(12)
+def test_limits_hold_over_however_many_workers_there_are(request, tmp_path, database):
+    url = (
+        f"sqlite:///{tmp_path / 'ledger.db'}"
+        if database == "sqlite"
+        else request.getfixturevalue("fresh_database")
+    )
+    ledger = Ledger(url, clock=lambda _connection: 1_000_000)
+    ledger.prepare()
+    held = [
+        Batch(
+            id=number,
+            run="r1",
+            kind="restore",
+            phase=0,
+            wave=0,
+            first=0,
+            last=0,
+            members=None,
+            epoch=1,
+            attempts=1,
+            crashes=0,
+        )
+        for number in range(6)
+    ]
+    waits: list[float] = []
+
+    def work(one: Batch) -> None:
+        mine = Ledger(url, clock=lambda _connection: 1_000_000)
+        slept: list[float] = []
+        place = Workplace(
+            ledger=mine, sealer=None, clock=None, secret=str, name="w", sleep=slept.append
+        )
+        throttle = Throttle(place, one, Limits(rate=100, bytes=10_000))
+        assert (throttle.most_items(2_000), throttle.most_bytes(1 << 24)) == (100, 10_000)
+        for _ in range(5):
+            slept.clear()
+            throttle.wait(items=100, size=1_000, beat=lambda: None)
+            waits.append(sum(slept))
+        mine.close()
+
+    threads = [threading.Thread(target=work, args=(one,)) for one in held]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    ledger.close()
+    assert sorted(round(wait, 3) for wait in waits) == [float(turn) for turn in range(30)]
+
+
+def test_without_limits_nobody_asks_the_ledger():
+    nowhere = Ledger("postgresql://nobody@127.0.0.1:1/none")
+    place = Workplace(ledger=nowhere, sealer=None, clock=None, secret=str, name="w")
+    Throttle(place, None, Limits()).wait(items=10, size=10, beat=lambda: None)
+
+
+def test_answers_are_sums_and_the_latest_wish(tmp_path):
+    ledger = Ledger(f"sqlite:///{Path(tmp_path) / 'ledger.db'}")
+    ledger.prepare()
+    held = [
+        Batch(
+            id=number,
+            run="r1",
+            kind="restore",
+            phase=2,
+            wave=0,
+            first=0,
+            last=0,
+            members=None,
+            epoch=1,
+            attempts=1,
+            crashes=0,
+        )
+        for number in (1, 1, 2)
+    ]
+    with ledger.begin() as connection:
+        for one, wish in zip(held, (5, 3, 4), strict=True):
+            found = pressure.Answers(ended=1, troubled=1, writes=2, spent_ms=3, retry_at=wish)
+            pressure.note_answers(connection, one, found)
+        assert pressure.answers_of(connection, "r1") == {
+            2: pressure.Answers(ended=3, troubled=3, writes=6, spent_ms=9, retry_at=5)
+        }
+    ledger.close()
