@@ -1,32 +1,28 @@
-"""Proves sources readable and targets writable, and numbers the users, before anything is written.
-
-Why all ids of a run are compared with each other: two ids that differ only in case, spelling form,
-spaces or invisible characters may be one person or two, and restoring to the wrong one cannot be
-taken back. Their data is quarantined instead.
-"""
+"""Proves sources readable and targets writable, and numbers users, before anything is written."""
 
 import hashlib
 import json
-import unicodedata
-from collections import Counter
 from collections.abc import Generator, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from datetime import UTC, datetime
 from itertools import islice
 from threading import Event, Thread
+from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, delete, insert, select, update
+from sqlalchemy import Connection, delete, select, update
 
 from orchestrator.errors import LeaseLost, Refused, Unavailable
 from orchestrator.items import UserId
 from orchestrator.ledger import leases
+from orchestrator.ledger.database import insert_all
 from orchestrator.ledger.leases import Batch
 from orchestrator.ledger.schema import decline, listed, run, run_user
 from orchestrator.lifecycle import BatchState
 from orchestrator.plan import Plan, Wave
 from orchestrator.ports import Capabilities, Inventory
 from workers.assignment import user_context
+from workers.roll import Roll
 from workers.workplace import Site, Workplace
 
 ATTEMPTS = 3
@@ -71,6 +67,11 @@ def inspect(work: Workplace, held: Batch) -> None:
     Something that is away is asked `ATTEMPTS` times, a little later each, before the run is
     refused.
     """
+    with closing(Roll(work.sealer)) as roll:
+        _inspect(work, held, roll)
+
+
+def _inspect(work: Workplace, held: Batch, roll: Roll) -> None:
     work.forget(held.run)
     site = work.site(held.run)
     try:
@@ -79,7 +80,7 @@ def inspect(work: Workplace, held: Batch) -> None:
             name: site.target(name).inspect(_categories_of(site.plan, name))
             for name in site.plan.targets
         }
-        users = _users(work, site)
+        _call_roll(work, site, roll)
     except Unavailable as error:
         _away(work, held, error)
         return
@@ -88,44 +89,44 @@ def inspect(work: Workplace, held: Batch) -> None:
         return
     finally:
         work.forget(held.run)
-    if not users:
+    if not roll.total:
         _refuse(work, held, "no user is in scope", "check `users` and the sources of the plan")
         return
-    _record(work, held, site.plan, inventories, capabilities, users)
+    _record(work, held, site.plan, inventories, capabilities, roll)
 
 
 def _categories_of(plan: Plan, target: str) -> list[str]:
     return [phase.restore for phase in plan.phases if phase.to == target]
 
 
-def _users(work: Workplace, site: Site) -> list[tuple[UserId, bool]]:
-    """Everyone in scope, in wave order, with whether the id is ambiguous.
+def _call_roll(work: Workplace, site: Site, roll: Roll) -> None:
+    """Everyone that sources hold or the list names.
 
     A list keeps its own order; without one, users come in the order of their ids.
     """
-    known: set[UserId] = set()
     for name in site.plan.sources:
-        known.update(site.source(name).users())
-    context = user_context(site.run)
-    with work.ledger.read() as connection:
-        rows = connection.execute(
-            select(listed.c.sealed_id).where(listed.c.run == site.run).order_by(listed.c.position)
-        )
-        chosen = [UserId(work.sealer.open(row.sealed_id, context).decode()) for row in rows]
-    spellings = Counter(likeness(user) for user in known.union(chosen))
-    if site.plan.users.listed is None:
-        chosen = sorted(known)
-    return [(user, spellings[likeness(user)] > 1) for user in chosen]
+        roll.hold(site.source(name).users())
+    roll.choose(_listed(work, site.run))
+    roll.take_stock(None if site.plan.users.listed is None else _listed(work, site.run))
 
 
-def likeness(user: UserId) -> str:
-    """Equal for ids that a person would take for the same."""
-    composed = unicodedata.normalize("NFKC", user).casefold()
-    return "".join(char for char in unicodedata.normalize("NFKC", composed) if _visible(char))
-
-
-def _visible(char: str) -> bool:
-    return not char.isspace() and unicodedata.category(char) not in {"Cf", "Cc", "Mn"}
+def _listed(work: Workplace, run_id: str) -> Iterator[UserId]:
+    """The plan's list, in its order, a page at a time."""
+    context = user_context(run_id)
+    after = -1
+    while True:
+        with work.ledger.read() as connection:
+            rows = connection.execute(
+                select(listed.c.position, listed.c.sealed_id)
+                .where(listed.c.run == run_id, listed.c.position > after)
+                .order_by(listed.c.position)
+                .limit(ROWS_AT_ONCE)
+            ).all()
+        for row in rows:
+            yield UserId(work.sealer.open(row.sealed_id, context).decode())
+        if len(rows) < ROWS_AT_ONCE:
+            return
+        after = rows[-1].position
 
 
 def wave_sizes(waves: Sequence[Wave], users: int) -> list[int]:
@@ -151,15 +152,16 @@ def _record(
     plan: Plan,
     inventories: dict[str, Inventory],
     capabilities: dict[str, Capabilities],
-    users: list[tuple[UserId, bool]],
+    roll: Roll,
 ) -> None:
+    everyone = roll.held() if plan.users.listed is None else _listed(work, held.run)
     with work.ledger.begin() as connection:
         sample = connection.execute(select(run.c.sample).where(run.c.id == held.run)).scalar_one()
-        scope = users if sample is None else users[:sample]
-        _insert_users(connection, work, held.run, plan, scope, len(users))
+        scope = roll.total if sample is None else min(sample, roll.total)
+        mistakable = _insert_users(connection, work, held.run, plan, roll, islice(everyone, scope))
         row = connection.execute(select(run).where(run.c.id == held.run)).one()
         digest = _digest(
-            connection, work, held.run, row.plan_digest, row.code_version, inventories, users
+            connection, held.run, row.plan_digest, row.code_version, inventories, roll.fingerprint
         )
         why = None
         if row.expected_digest is not None and row.expected_digest != digest:
@@ -167,7 +169,7 @@ def _record(
         inventory = {
             "sources": msgspec.to_builtins(inventories),
             "capabilities": msgspec.to_builtins(capabilities),
-            "ambiguous": sum(1 for _, ambiguous in scope if ambiguous),
+            "ambiguous": mistakable,
             "warnings": _warnings(plan, inventories, capabilities, row.created_at),
         }
         connection.execute(
@@ -175,7 +177,7 @@ def _record(
             .where(run.c.id == held.run)
             .values(
                 digest=digest,
-                users=len(scope),
+                users=scope,
                 inventory=json.dumps(inventory, sort_keys=True),
                 why=why,
             )
@@ -188,25 +190,27 @@ def _insert_users(
     work: Workplace,
     run_id: str,
     plan: Plan,
-    users: list[tuple[UserId, bool]],
-    total: int,
-) -> None:
+    roll: Roll,
+    users: Iterable[UserId],
+) -> int:
+    """Number the users, in order; how many of them have an id like another's."""
     connection.execute(delete(run_user).where(run_user.c.run == run_id))
     context = user_context(run_id)
-    waves = _wave_of_each(wave_sizes(plan.waves, total))
-    rows = (
-        {
-            "run": run_id,
-            "number": number,
-            "wave": wave,
-            "user_hash": work.sealer.user_hash(user),
-            "sealed_id": work.sealer.seal(user.encode(), context),
-            "ambiguous": ambiguous,
-        }
-        for number, ((user, ambiguous), wave) in enumerate(zip(users, waves, strict=False))
-    )
-    while chunk := list(islice(rows, ROWS_AT_ONCE)):
-        connection.execute(insert(run_user), chunk)
+    waves = _wave_of_each(wave_sizes(plan.waves, roll.total))
+    mistakable = 0
+
+    def rows() -> Iterator[tuple[Any, ...]]:
+        nonlocal mistakable
+        for number, (user, wave) in enumerate(zip(users, waves, strict=False)):
+            user_hash = work.sealer.user_hash(user)
+            ambiguous = roll.ambiguous(user_hash)
+            mistakable += ambiguous
+            sealed = work.sealer.seal(user.encode(), context)
+            yield run_id, number, wave, user_hash, sealed, ambiguous
+
+    names = ("run", "number", "wave", "user_hash", "sealed_id", "ambiguous")
+    insert_all(connection, run_user, names, rows())
+    return mistakable
 
 
 def _wave_of_each(sizes: Iterable[int]) -> Iterator[int]:
@@ -217,24 +221,20 @@ def _wave_of_each(sizes: Iterable[int]) -> Iterator[int]:
 
 def _digest(
     connection: Connection,
-    work: Workplace,
     run_id: str,
     plan_digest: str,
     code_version: str,
     inventories: dict[str, Inventory],
-    users: list[tuple[UserId, bool]],
+    users: str,
 ) -> str:
     """What is approved: plan, code, users in scope and declined, and the recovered material."""
-    seal = hashlib.sha256()
-    for user, _ in users:
-        seal.update(work.sealer.user_hash(user))
     erased = connection.execute(
         select(decline.c.user_hash).where(decline.c.run == run_id).order_by(decline.c.user_hash)
     ).scalars()
     parts = {
         "plan": plan_digest,
         "code": code_version,
-        "users": seal.hexdigest(),
+        "users": users,
         "decline": hashlib.sha256(b"".join(erased)).hexdigest(),
         "sources": {name: inventory.manifest for name, inventory in inventories.items()},
     }
