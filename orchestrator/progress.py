@@ -451,6 +451,7 @@ class Progress:
                 quarantine.c.run == run_id,
                 quarantine.c.user == number,
                 quarantine.c.phase == phase,
+                quarantine.c.released_at.is_(None),
             )
             .group_by(quarantine.c.reason, quarantine.c.source)
             .order_by(quarantine.c.reason, quarantine.c.source)

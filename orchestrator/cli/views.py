@@ -224,6 +224,8 @@ def _answer(unit: "UnitAnswer") -> str:
     books = unit.books
     if unit.state == "waiting" and not books.copies:
         return f"{unit.category}: not begun" if not unit.attempts else f"{unit.category}: waits"
+    if unit.state in {"failed", "cancelled"} and not books.copies:
+        return f"{unit.category}: {unit.state} before anything was read"
     said: list[str] = []
     for word in (
         "restored", "merged", "present", "superseded", "declined", "quarantined", "pending", "lost",

@@ -170,6 +170,8 @@ def test_a_mended_copy_that_is_handed_back_is_restored(service):
     found = books(service, run)
     assert (found.nameless, found.quarantined) == (0, 0)
     assert [row["released"] for row in service.progress.quarantine(run)] == [True]
+    answer = service.progress.user(run, "user0")
+    assert [one.quarantined for one in answer.categories] == [(), ()]
 
 
 @pytest.mark.guarantee(13)
