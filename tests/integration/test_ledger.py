@@ -273,6 +273,7 @@ def test_one_conductor_leads_until_its_lease_lapses(ledger):
     assert lead("one", None, 1_903) == 3
 
 
+@pytest.mark.guarantee(14)
 def test_the_audit_log_shows_edits_removals_and_reorders(ledger):
     with ledger.begin() as connection:
         for number in range(5):
