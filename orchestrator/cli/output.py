@@ -45,10 +45,12 @@ def _console(*, stderr: bool) -> "Console":
     from rich.console import Console
 
     class PipeConsole(Console):
-        """Says that its reader is gone, instead of ending the process."""
+        """Does not end the process when its reader is gone."""
 
         def on_broken_pipe(self) -> None:
-            raise BrokenPipeError
+            if not stderr:
+                raise BrokenPipeError
+            streams.mute(sys.stderr)  # whoever does not read notices does not stop the work
 
     stream = sys.stderr if stderr else sys.stdout
     width = None if stream.isatty() else WIDE  # a file has room for every column
@@ -56,10 +58,15 @@ def _console(*, stderr: bool) -> "Console":
 
 
 def say(text: str, *, tone: Literal["", "red", "yellow", "dim"] = "") -> None:
-    """One or more lines on stderr. A reader that is gone does not matter."""
+    """One or more lines on stderr."""
     shown = "\n".join(cell(line) for line in text.split("\n"))
+    tell(painted(shown, tone) + "\n")
+
+
+def tell(text: str) -> None:
+    """Text as it is on stderr. A reader that is gone does not matter."""
     try:
-        sys.stderr.write(painted(shown, tone) + "\n")
+        sys.stderr.write(text)
         sys.stderr.flush()
     except BrokenPipeError:
         streams.mute(sys.stderr)

@@ -1,9 +1,8 @@
 """How errors look: what is wrong, then what to do, on stderr; a traceback only with `--debug`."""
 
-import sys
 from collections.abc import Sequence
 
-from orchestrator.cli.output import colourful, hint, say
+from orchestrator.cli.output import colourful, hint, say, tell
 from orchestrator.errors import PlanInvalid, Problem, ReinstateError
 
 MOST = 20
@@ -15,7 +14,7 @@ def show_problems(problems: Sequence[Problem], text: bytes, path: str) -> None:
     from orchestrator.plan_text.diagnostics import render
 
     if problems:
-        sys.stderr.write(render(problems, text, path, color=colourful()))
+        tell(render(problems, text, path, color=colourful()))
 
 
 def show_error(error: ReinstateError) -> None:

@@ -1,12 +1,10 @@
 """Waits for a run: approves when asked to, keeps an engine alive, and says how it went."""
 
-import sys
 import time
 from collections.abc import Callable, Sequence
 
 from msgspec import structs
 
-from orchestrator.cli import streams
 from orchestrator.cli.exits import Exit, exit_of
 from orchestrator.cli.live import STARTING, follow
 from orchestrator.cli.output import hint, notices, say
@@ -51,7 +49,7 @@ def wait_for(
             return not to_the_end and status.run.state is RunState.RUNNING
 
         try:
-            status = _follow(look_and_approve, enough)
+            status = follow(look_and_approve, until=enough, out=notices())
         except KeyboardInterrupt:
             _say_interrupted(run_id, ours=engine.ours)
             raise
@@ -73,15 +71,6 @@ def _patient(look: Callable[[], Status], engine: Attendance) -> Callable[[], Sta
         return status
 
     return patient
-
-
-def _follow(look: Callable[[], Status], enough: Callable[[Status], bool]) -> Status:
-    """Show it on stderr; goes on in silence when nobody reads that any more."""
-    try:
-        return follow(look, until=enough, out=notices())
-    except BrokenPipeError:
-        streams.mute(sys.stderr)
-        return follow(look, until=enough, out=notices())
 
 
 def _say_interrupted(run_id: str, *, ours: bool) -> None:
@@ -108,10 +97,7 @@ def stop_watching(run_id: str, *, stalled: str) -> None:
 def explain(status: Status, *, again: bool = True) -> None:
     """The last picture, where a log was shown so far (`again`), and what to do next."""
     if again and not notices().is_terminal:
-        try:
-            notices().print(picture(status))
-        except BrokenPipeError:
-            streams.mute(sys.stderr)
+        notices().print(picture(status))
     for line in next_steps(status):
         hint(line)
 
