@@ -293,7 +293,17 @@ def _hand_over(_logger: object, _method: str, event: Event) -> tuple[tuple[Event
 
 
 _LOGGER = "reinstate"
-_QUIET = ("httpx", "httpcore", "urllib3", "sqlalchemy", "kombu", "amqp", "asyncio", "PIL")
+_QUIET = (
+    "alembic",
+    "httpx",
+    "httpcore",
+    "urllib3",
+    "sqlalchemy",
+    "kombu",
+    "amqp",
+    "asyncio",
+    "PIL",
+)
 _MARK = "reinstate-lines"
 
 
