@@ -50,7 +50,7 @@ format: $(VENV)/.lint
 	$(BIN)/ruff format .
 
 bench: $(VENV)/.test
-	for benchmark in benchmarks/[a-z]*.py; do $(BIN)/python "$$benchmark"; done
+	for benchmark in benchmarks/[a-z]*.py; do PYTHONPATH=. $(BIN)/python "$$benchmark"; done
 
 # Setting up: exactly the locked files, checked by hash; done again only when a list changes.
 

@@ -1,0 +1,1 @@
+"""Targets for measuring; found through the entry point that `stand.installed` makes."""
