@@ -305,7 +305,7 @@ REPAIRED = [
     ),
     ("join-continuations", card("KEY;ENCODING=b:AAAA\r\nBBBB"), ["KEY;ENCODING=b:AAAABBBB"]),
     ("rename-properties", card("X-My Field:1"), ["X-MY-FIELD:1"]),
-    ("mojibake", card("NOTE:JosÃ© MuÃ±oz"), ["NOTE:José Muñoz"]),
+    ("fix-mojibake", card("NOTE:JosÃ© MuÃ±oz"), ["NOTE:José Muñoz"]),
     ("keep-one", card("REV:20080101", "REV:20090101"), ["REV:20090101", "X-REV:20080101"]),
     ("keep-one", card("BDAY:19800101", "BDAY:19810101"), ["BDAY:19800101", "X-BDAY:19810101"]),
     ("keep-one", card("UID:1", "GENDER:F", "GENDER:F"), ["UID:1", "GENDER:F"]),
