@@ -76,7 +76,7 @@ MOVES: dict[type[State], dict[State, frozenset[State]]] = {
         _cell.SETTLED: frozenset({_cell.OPEN}),  # retry
     },
     BatchState: {
-        _batch.WAITING: frozenset({_batch.READY, _batch.CANCELLED}),
+        _batch.WAITING: frozenset({_batch.READY, _batch.SPLIT, _batch.CANCELLED}),
         _batch.READY: frozenset({_batch.DISPATCHED, _batch.SPLIT, _batch.CANCELLED}),
         _batch.DISPATCHED: frozenset({_batch.RUNNING, _batch.READY, _batch.CANCELLED}),
         _batch.RUNNING: frozenset({_batch.DONE, _batch.READY, _batch.CANCELLED}),

@@ -19,6 +19,7 @@ from orchestrator.errors import NotFound, Refused
 from orchestrator.items import UserId
 from orchestrator.ledger import audit_log, flow, troubles
 from orchestrator.ledger.database import Ledger, insert_missing
+from orchestrator.ledger.priority import move_to_front
 from orchestrator.ledger.schema import (
     approval,
     batch,
@@ -362,6 +363,18 @@ class Runs:
             insert_missing(connection, decline, rows)
             self._log(connection, now, who, "decline", run_id, {"users": len(rows)})
         return len(rows)
+
+    def prioritize(self, run_id: str, user: int, *, who: str, reason: str) -> int:
+        """Let what waits for a user, given by number, go first; how many batches that is."""
+        with self._ledger.begin() as connection:
+            row = _row(connection, run_id)
+            if row.state in TERMINAL_RUNS:
+                raise Refused(f"the run is {row.state}: nothing of it waits")
+            now = self._ledger.clock(connection)
+            moved_batches = move_to_front(connection, run_id, user)
+            detail = {"user": user, "batches": moved_batches, "reason": reason}
+            self._log(connection, now, who, "prioritize", run_id, detail)
+        return moved_batches
 
     def accept_losses(self, run_id: str, *, who: str, reason: str) -> None:
         """Take note, by name, that what is lost or quarantined stays so."""

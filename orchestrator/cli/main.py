@@ -11,6 +11,7 @@ from cyclopts import App, CycloptsError, Parameter
 from orchestrator.cli import people, plans, processes, steering, streams, system, views
 from orchestrator.cli.exits import Exit
 from orchestrator.cli.help import Command, overview, page
+from orchestrator.cli.prioritizing import prioritize
 from orchestrator.cli.quarantine import quarantine
 from orchestrator.errors import (
     LeaseLost,
@@ -37,6 +38,7 @@ GROUPS: Mapping[str, Mapping[str, Command]] = {
         "cancel": steering.cancel,
         "promote": steering.promote,
         "decline": steering.decline,
+        "prioritize": prioritize,
     },
     "Users, failures and losses": {
         "users": people.users,

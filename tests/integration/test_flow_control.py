@@ -1,18 +1,20 @@
 """What the conductor lets go to a target that copes, that does not, and that has limits."""
 
+import json
 import threading
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import select, update
 
-from orchestrator.errors import Unavailable
+from orchestrator.errors import Refused, Unavailable
 from orchestrator.flow_control import STRIKES
 from orchestrator.ledger import expansion, pressure
 from orchestrator.ledger.database import Ledger
 from orchestrator.ledger.leases import Batch, Lane, dispatch_lanes
-from orchestrator.ledger.schema import batch, circuit
+from orchestrator.ledger.priority import FRONT, move_to_front
+from orchestrator.ledger.schema import audit_log, batch, circuit
 from orchestrator.lifecycle import BatchState, RunState
 from orchestrator.plan import Limits
 from tests.in_process import Service
@@ -234,4 +236,70 @@ def test_answers_are_sums_and_the_latest_wish(tmp_path):
         assert pressure.answers_of(connection, "r1") == {
             2: pressure.Answers(ended=3, troubled=3, writes=6, spent_ms=9, retry_at=5)
         }
+    ledger.close()
+
+
+# One user first ---------------------------------------------------------------------------------
+
+
+def covers(service):
+    """By phase, which users the batches that are not split or over cover, in the order of going."""
+    with service.ledger.read() as connection:
+        rows = connection.execute(
+            select(batch)
+            .where(batch.c.kind == "restore", batch.c.state.in_(("waiting", "ready")))
+            .order_by(batch.c.priority.desc(), batch.c.wave, batch.c.phase, batch.c.id)
+        ).all()
+    found: dict[int, list[int]] = {0: [], 1: []}
+    for row in rows:
+        users = range(row.first, row.last + 1) if row.members is None else json.loads(row.members)
+        found[row.phase].extend(users)
+    return found
+
+
+def test_a_user_who_is_moved_to_the_front_goes_first_once_and_nobody_is_left_out(service):
+    run_id = service.submit(PLAN, users=USERS)
+    service.conductor = service.another_conductor("first", batch_users=5)
+    for _ in range(2):
+        service.conductor.tick()
+        service.answer()
+    service.conductor.tick()
+    with service.ledger.read() as connection:
+        number = service.progress.number(connection, run_id, "user07")
+    assert service.runs.prioritize(run_id, number, who="jo", reason="press") == 2
+    assert service.runs.prioritize(run_id, number, who="jo", reason="press") == 2
+    for users in covers(service).values():
+        assert users[0] == number
+        assert sorted(users) == list(range(len(USERS)))
+    service.conductor.tick()
+    service.conductor.tick()
+    with service.ledger.read() as connection:
+        first = connection.execute(
+            select(batch.c.first, batch.c.last).where(batch.c.id == service.rings.waiting[0].batch)
+        ).one()
+    assert tuple(first) == (number, number)
+    service.go_on()
+    assert [phase.settled for phase in service.status(run_id).phases] == [len(USERS)] * 2
+    with service.ledger.read() as connection:
+        entries = connection.execute(
+            select(audit_log.c.who, audit_log.c.detail).where(audit_log.c.action == "prioritize")
+        ).all()
+    assert [entry.who for entry in entries] == ["jo", "jo"]
+    assert "user07" not in entries[0].detail
+    with pytest.raises(Refused, match="finished"):
+        service.runs.prioritize(run_id, number, who="jo", reason="")
+
+
+def test_a_follow_up_batch_gives_up_the_user_who_goes_first(tmp_path):
+    ledger = Ledger(f"sqlite:///{tmp_path / 'ledger.db'}")
+    ledger.prepare()
+    with ledger.begin() as connection:
+        expansion.add_batches(connection, [("r1", "restore", 0, 0, 2, 9)], state=BatchState.READY)
+        connection.execute(update(batch).values(members="[2, 5, 9]"))
+        assert move_to_front(connection, "r1", 4) == 0
+        assert move_to_front(connection, "r1", 5) == 1
+        rows = connection.execute(
+            select(batch.c.members, batch.c.priority).where(batch.c.state == BatchState.READY)
+        ).all()
+    assert sorted(map(tuple, rows)) == [("[2, 9]", 0), ("[5]", FRONT)]
     ledger.close()
