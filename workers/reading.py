@@ -88,6 +88,7 @@ class Reading:
     _best: dict[Ident, _Candidate] = field(default_factory=dict[Ident, _Candidate])
     _broken: set[Ident] = field(default_factory=set[Ident])
     _idents_of_mended: dict[str, Ident] = field(default_factory=dict[str, Ident])
+    _met: dict[str, int] = field(default_factory=dict[str, int])
     _kept: int = 0
 
     @property
@@ -195,10 +196,19 @@ class Reading:
             self._grow(item.size)
 
     def _mended_ident(self, damaged: Damaged) -> Ident | None:
-        """The item that an operator made of these bytes, whose further copy they are."""
+        """The item that an operator made of these bytes, whose further copy they are.
+
+        What looks alike stands for one mended copy after the other. Further ones are copies of the
+        first, except where there are no bytes at all: nothing is no copy of anything.
+        """
         if not self.mended:
             return None
-        return self._idents_of_mended.get(sha256(damaged.data).hexdigest())
+        digest = sha256(damaged.data).hexdigest()
+        number = self._met[digest] = self._met.get(digest, 0) + 1
+        name = digest if number == 1 else f"{digest}-{number}"
+        if name not in self.mended and damaged.data:
+            name = digest
+        return self._idents_of_mended.get(name)
 
     def _grow(self, size: int) -> None:
         if self._kept < 0:

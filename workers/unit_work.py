@@ -120,9 +120,13 @@ class UnitWork:
             self.outcomes[outcome] += 1
             self.lines.append(Line(ident=broken, outcome=outcome))
         if not self.declined:
+            met = Counter[str]()
             for found in self.reading.damaged:
                 kept = self._sealed(found, sealer)
-                if kept.sha256 not in self.released:
+                met[kept.sha256] += 1
+                number = met[kept.sha256]
+                name = kept.sha256 if kept.length or number == 1 else f"{kept.sha256}-{number}"
+                if name not in self.released:
                     self.kept.append(kept)
 
     def keep_refused(

@@ -214,6 +214,25 @@ def test_what_a_user_changed_beside_is_theirs(service):
     assert books(service, run).superseded == 1
 
 
+def test_copies_that_are_damaged_alike_are_mended_one_by_one(service):
+    empty = {f"{number}.json": b"" for number in range(3)}
+    source.put("core", {"ann": {"notes": {"a": bytes(512), "b": bytes(512), **empty}}})
+    run = service.run(plan())
+    kept = {False: [], True: []}
+    for one in service.progress.quarantine(run):
+        kept[bool(one["length"])].append(one["number"])
+    whole = [*kept[True], *kept[False][:2]]
+    mended = {number: note(f"n{number}", f"text {number}") for number in whole}
+    service.runs.release(run, mended, who="jo", reason="")
+    service.go_on()
+    settle(service, run)
+    assert len(live()) == 4
+    found = books(service, run)
+    assert (found.restored, found.nameless) == (4, 1)
+    waiting = [one for one in service.progress.quarantine(run) if not one["released"]]
+    assert len(waiting) == 1
+
+
 def test_what_the_census_had_more_is_lost_and_stated(service):
     run = service.run(plan(), census=[("user0", "notes", 10), ("user1", "notes", 1)])
     settle(service, run)
