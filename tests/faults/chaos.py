@@ -21,7 +21,7 @@ from random import Random
 
 from orchestrator.audit import audit
 from orchestrator.errors import Unavailable
-from orchestrator.lifecycle import TERMINAL_RUNS
+from orchestrator.lifecycle import TERMINAL_RUNS, RunState
 from orchestrator.query import parse
 from tests.faults.cargo import BOTH, Cargo
 from tests.faults.installation import Installation, Process
@@ -220,6 +220,9 @@ def chaos(
                     time.sleep(0.02)
             weather.pass_time(all_of_it=True)
             here.until(lambda run=run: _state(here, run) in TERMINAL_RUNS, 120)
+            if here.state(run) is not RunState.FINISHED:
+                toll.violations.append(f"run {toll.runs} is {here.state(run)}")
+                continue
             toll.retried += _retry_failed(here, run)
             toll.violations += [f"run {toll.runs}: {wrong}" for wrong in cargo.wrongs()]
             toll.violations += [f"run {toll.runs}: {wrong}" for wrong in audit(here.ledger, run)]

@@ -2,7 +2,6 @@
 
 import base64
 import json
-import signal
 import time
 
 import pytest
@@ -14,50 +13,6 @@ from tests.faults.installation import QUEUE_KEY, Installation
 from workers.app import make_app
 
 SLOWLY = BOTH.replace("pim}", "pim, limits: {rate: 500/s}}")
-
-
-@pytest.mark.guarantee(6)
-def test_a_redis_that_is_wiped_killed_full_read_only_or_hung_loses_and_doubles_nothing(tmp_path):
-    cargo = Cargo(tmp_path / "cargo", users=1000, phases=SLOWLY)
-    with Installation(tmp_path / "home") as here:
-        here.start(workers=2)
-        run = here.submit(cargo.plan, cargo.folder)
-        here.until(here.holders)
-        redis = here.redis
-
-        def goes_on() -> None:
-            before = here.settled(run)
-            here.until(lambda: here.settled(run) > before)
-
-        for _ in range(2):
-            with redis.client() as client:
-                client.flushall()
-            time.sleep(0.5)
-        goes_on()
-
-        with redis.client() as client:
-            client.config_set("maxmemory", "100kb")
-            time.sleep(1.0)
-            client.config_set("maxmemory", "0")
-        goes_on()
-
-        with redis.client() as client:
-            client.config_set("min-replicas-to-write", "1")
-            time.sleep(1.0)
-            client.config_set("min-replicas-to-write", "0")
-        goes_on()
-
-        redis.signal(signal.SIGSTOP)
-        time.sleep(here.lease * 1.5)
-        redis.signal(signal.SIGCONT)
-        goes_on()
-
-        redis.signal(signal.SIGKILL)
-        time.sleep(0.5)
-        redis.start()
-        here.finish(run)
-        assert here.processes["conductor1"].starts == 1
-    assert cargo.wrongs() == []
 
 
 @pytest.mark.guarantee(3)
@@ -98,8 +53,6 @@ def test_a_worker_that_is_offered_work_and_gets_none_is_started_again(tmp_path):
         stuck = make_app(here.settings)
         stuck.control.cancel_consumer(QUEUE, reply=True)
         stuck.close()
-        time.sleep(here.lease * 4)
-        assert worker.ended is None  # idle is not starved
         here.runs.approve(run, who="jo", reason="looked at it")
         here.finish(run)
         assert worker.starts == 2

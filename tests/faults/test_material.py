@@ -60,15 +60,12 @@ def brittle(tmp_path, monkeypatch):
 
 @pytest.mark.guarantee(11)
 @pytest.mark.guarantee(16)
-def test_a_segfault_and_an_endless_loop_fail_their_own_unit_and_all_others_are_restored(
-    brittle, tmp_path
-):
-    cargo = Cargo(tmp_path / "cargo", users=4, phases=CONTACTS, waves="{name: everyone}")
+def test_an_endless_loop_fails_its_own_unit_and_its_neighbour_is_restored(brittle, tmp_path):
+    cargo = Cargo(tmp_path / "cargo", users=2, phases=CONTACTS, waves="{name: everyone}")
     devices = cargo.folder / "devices"
     for user in cargo.users:
         (devices / user / "contacts").rename(devices / user / "brittle")
-    for user, word in ((cargo.users[0], "segfault"), (cargo.users[3], "endless")):
-        (devices / user / "brittle" / "1.vcf").write_text(word)
+    (devices / "user0" / "brittle" / "1.vcf").write_text("endless")
     path = os.pathsep.join((str(brittle), str(ROOT)))
     with Installation(tmp_path / "home", environ={"PYTHONPATH": path}) as here:
         here.start()
@@ -76,10 +73,10 @@ def test_a_segfault_and_an_endless_loop_fail_their_own_unit_and_all_others_are_r
         here.finish(run)
         status = here.progress.status(run)
         (cause,) = status.causes
-        assert (cause.code, cause.units, cause.state) == ("poison", 2, UnitState.FAILED)
+        assert (cause.code, cause.units, cause.state) == ("poison", 1, UnitState.FAILED)
     restored = cargo.folder / "restored"
-    assert {path.parts[-3] for path in restored.glob("user*/*/*")} == {"user1", "user2"}
-    assert len(list(restored.glob("user*/*/*"))) == 6
+    assert {path.parts[-3] for path in restored.glob("user*/*/*")} == {"user1"}
+    assert len(list(restored.glob("user*/*/*"))) == 3
 
 
 @pytest.fixture
@@ -94,26 +91,6 @@ def small_disk(tmp_path):
         pytest.skip("a small disk can be mounted by root only")
     yield folder
     subprocess.run(["umount", "--lazy", str(folder)], check=True)
-
-
-def test_a_full_and_a_read_only_target_are_waited_for_and_nothing_is_cut_short(
-    small_disk, tmp_path
-):
-    cargo = Cargo(tmp_path / "cargo", users=120, phases=CONTACTS)
-    plan = cargo.plan.replace("path: restored", f"path: {small_disk}/restored")
-    with Installation(tmp_path / "home") as here:
-        here.start()
-        filler = small_disk / "filler"
-        filler.write_bytes(bytes(800_000))
-        run = here.submit(plan, cargo.folder)
-        here.until(lambda: "No space left" in _causes(here, run))
-        filler.unlink()
-        subprocess.run(["mount", "-o", "remount,ro,size=16m", str(small_disk)], check=True)
-        here.until(lambda: "Read-only" in _causes(here, run))
-        subprocess.run(["mount", "-o", "remount,rw,size=16m", str(small_disk)], check=True)
-        here.finish(run)
-    (cargo.folder / "restored").symlink_to(small_disk / "restored")
-    assert cargo.wrongs() == []
 
 
 def test_a_ledgers_full_disk_is_waited_for(small_disk, tmp_path):
@@ -142,7 +119,7 @@ def test_a_source_that_goes_away_comes_back_and_changes_costs_attempts_and_no_da
         run = here.submit(cargo.plan, cargo.folder)
         here.until(lambda: any(map(cargo.arrived, cargo.users)))
         devices.rename(away)
-        here.until(lambda: _causes(here, run))
+        here.until(lambda: causes(here, run))
         for user in cargo.users[100:]:
             card = away / user / "contacts" / "0.vcf"
             card.write_text(card.read_text().replace("FN:Contact", "FN:Changed"))
@@ -178,6 +155,6 @@ def test_a_file_that_is_cut_vanishes_or_is_no_file_harms_no_other(tmp_path):
     assert cargo.expected() - cargo.held() == missing
 
 
-def _causes(here: Installation, run: str) -> str:
+def causes(here: Installation, run: str) -> str:
     """What units wait for."""
     return " ".join(cause.sentence for cause in here.progress.causes(run))

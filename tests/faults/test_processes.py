@@ -5,13 +5,11 @@ import fcntl
 import os
 import signal
 import time
-from random import Random
 
 import pytest
 
-from orchestrator.ledger.leadership import leader
 from orchestrator.lifecycle import RunState
-from tests.faults.cargo import BOTH, CONTACTS, Cargo
+from tests.faults.cargo import CONTACTS, Cargo
 from tests.faults.installation import Installation
 
 SLOWLY = "  - {restore: contacts, to: pim, limits: {rate: 400/s}}\n"
@@ -29,34 +27,6 @@ def locked_by_another(folder):
 
 def tick(seconds: float = 0.02) -> None:
     time.sleep(seconds)
-
-
-@pytest.mark.guarantee(6)
-@pytest.mark.parametrize("ledger", ["sqlite", "postgresql"])
-def test_kill_9_of_children_workers_and_conductors_loses_nothing_and_doubles_nothing(
-    ledger, request, tmp_path
-):
-    url = request.getfixturevalue("fresh_database") if ledger == "postgresql" else None
-    slowly = BOTH.replace("pim}", "pim, limits: {rate: 1000/s}}")
-    cargo = Cargo(tmp_path / "cargo", users=400, phases=slowly)
-    rng = Random(7)
-    with Installation(tmp_path / "home", ledger_url=url) as here:
-        here.start(workers=2, conductors=2)
-        run = here.submit(cargo.plan, cargo.folder)
-        here.until(here.holders)
-        for kill in range(6):
-            victims = sorted(here.holders())
-            if kill % 3 == 0 and victims:
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(rng.choice(victims), signal.SIGKILL)
-            elif kill % 3 == 1:
-                here.processes[rng.choice(["worker1", "worker2"])].kill()
-            else:
-                here.processes[rng.choice(["conductor1", "conductor2"])].kill()
-            tick(0.25)
-            here.tend()
-        here.finish(run)
-    assert cargo.wrongs() == []
 
 
 @pytest.mark.guarantee(8)
@@ -107,26 +77,4 @@ def test_waiting_for_a_targets_rate_does_not_cost_the_lease(tmp_path):
         run = here.submit(cargo.plan, cargo.folder)
         here.finish(run)
         assert "lease_lost" not in here.log("worker1")
-    assert cargo.wrongs() == []
-
-
-@pytest.mark.guarantee(6)
-def test_of_two_conductors_one_leads_and_the_other_takes_over_when_it_freezes(tmp_path):
-    cargo = Cargo(tmp_path / "cargo", users=300, phases=SLOWLY)
-    with Installation(tmp_path / "home") as here:
-        here.start(workers=1, conductors=2)
-        run = here.submit(cargo.plan, cargo.folder)
-        here.until(here.holders)
-
-        def leads() -> str:
-            with here.ledger.read() as connection:
-                return leader(connection)[0]
-
-        pid = int(leads().split(":")[1])
-        (frozen,) = [process for process in here.processes.values() if process.pid == pid]
-        frozen.signal(signal.SIGSTOP)
-        here.until(lambda: int(leads().split(":")[1]) != pid)
-        frozen.signal(signal.SIGCONT)
-        here.finish(run)
-        assert frozen.ended is None
     assert cargo.wrongs() == []
