@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 from msgspec import Struct
-from sqlalchemy import ColumnElement, Connection, Row, and_, func, select, text, tuple_
+from sqlalchemy import ColumnElement, Connection, Row, Table, and_, func, select, text, tuple_
 
 from orchestrator.books import FIELDS, Books
 from orchestrator.errors import NotFound
@@ -244,9 +244,7 @@ class Progress:
         """Units that match, by user and phase, after a given one: a page at a time."""
         with self._ledger.read() as connection:
             plan = _plan(_row(connection, run_id))
-            found = (
-                matching(run_id, query, self._sealer).where(_after(after)).limit(limit).subquery()
-            )
+            found = matching(run_id, query, self._sealer, after=after).limit(limit).subquery()
             rows = connection.execute(
                 select(unit, run_user.c.wave, run_user.c.sealed_id, exception.c.cause)
                 .join_from(
@@ -315,10 +313,7 @@ class Progress:
                 wave=plan.waves[who.wave].name,
                 declined=_is_declined(connection, run_id, who.user_hash),
                 ambiguous=who.ambiguous,
-                categories=tuple(
-                    self._answer(connection, run_id, number, phase, category.restore)
-                    for phase, category in enumerate(plan.phases)
-                ),
+                categories=tuple(self._answers(connection, run_id, number, plan)),
             )
 
     def number(self, connection: Connection, run_id: str, name: str) -> int:
@@ -421,60 +416,70 @@ class Progress:
             "data": evidence["data"],
         }
 
-    def _answer(
-        self, connection: Connection, run_id: str, number: int, phase: int, category: str
-    ) -> UnitAnswer:
-        at = (unit.c.run == run_id, unit.c.user == number, unit.c.phase == phase)
-        row = connection.execute(select(unit).where(*at)).mappings().one()
-        sealed = connection.execute(
-            select(account.c.sealed).where(
-                account.c.run == run_id, account.c.user == number, account.c.phase == phase
+    def _answers(
+        self, connection: Connection, run_id: str, number: int, plan: Plan
+    ) -> Iterator[UnitAnswer]:
+        """Every category of one user, by four questions however many there are."""
+
+        def of_user(table: Table) -> ColumnElement[bool]:
+            return and_(table.c.run == run_id, table.c.user == number)
+
+        rows = connection.execute(select(unit).where(of_user(unit)).order_by(unit.c.phase))
+        units = list(rows.mappings())
+        sealed = {
+            row.phase: row.sealed
+            for row in connection.execute(
+                select(account.c.phase, account.c.sealed).where(of_user(account))
             )
-        ).scalar_one_or_none()
-        lines: list[Any] = []
-        if sealed is not None:
-            context = f"account:{run_id}:{number}:{phase}".encode()
-            lines = msgspec.msgpack.decode(self._sealer.open(sealed, context))
-        why = connection.execute(
-            select(cause.c.sentence)
-            .join(
-                exception,
-                and_(exception.c.run == cause.c.run, exception.c.cause == cause.c.fingerprint),
+        }
+        sentences = {
+            row.phase: row.sentence
+            for row in connection.execute(
+                select(exception.c.phase, cause.c.sentence)
+                .join(
+                    cause,
+                    and_(cause.c.run == exception.c.run, cause.c.fingerprint == exception.c.cause),
+                )
+                .where(of_user(exception))
             )
-            .where(
-                exception.c.run == run_id, exception.c.user == number, exception.c.phase == phase
+        }
+        kept: dict[int, list[dict[str, Any]]] = {}
+        for entry in connection.execute(
+            select(
+                quarantine.c.phase,
+                quarantine.c.reason,
+                quarantine.c.source,
+                func.count().label("copies"),
             )
-        ).scalar_one_or_none()
-        kept = connection.execute(
-            select(quarantine.c.reason, quarantine.c.source, func.count().label("copies"))
-            .where(
-                quarantine.c.run == run_id,
-                quarantine.c.user == number,
-                quarantine.c.phase == phase,
-                quarantine.c.released_at.is_(None),
-            )
-            .group_by(quarantine.c.reason, quarantine.c.source)
-            .order_by(quarantine.c.reason, quarantine.c.source)
-        )
-        return UnitAnswer(
-            category=category,
-            state=UnitState(row["state"]),
-            attempts=row["attempts"],
-            expected=row["expected"],
-            books=_books(row),
-            cause=why or "",
-            settled=None if row["settled_at"] is None else moment(row["settled_at"]),
-            items=tuple(dict(zip(_LINE, line, strict=True)) for line in lines),
-            quarantined=tuple(
+            .where(of_user(quarantine), quarantine.c.released_at.is_(None))
+            .group_by(quarantine.c.phase, quarantine.c.reason, quarantine.c.source)
+            .order_by(quarantine.c.phase, quarantine.c.reason, quarantine.c.source)
+        ):
+            kept.setdefault(entry.phase, []).append(
                 {
                     "reason": entry.reason,
                     "source": entry.source,
                     "copies": entry.copies,
                     "for_user": Reason(entry.reason).for_user,
                 }
-                for entry in kept
-            ),
-        )
+            )
+        for row in units:
+            phase = row["phase"]
+            lines: list[Any] = []
+            if phase in sealed:
+                context = f"account:{run_id}:{number}:{phase}".encode()
+                lines = msgspec.msgpack.decode(self._sealer.open(sealed[phase], context))
+            yield UnitAnswer(
+                category=plan.phases[phase].restore,
+                state=UnitState(row["state"]),
+                attempts=row["attempts"],
+                expected=row["expected"],
+                books=_books(row),
+                cause=sentences.get(phase, ""),
+                settled=None if row["settled_at"] is None else moment(row["settled_at"]),
+                items=tuple(dict(zip(_LINE, line, strict=True)) for line in lines),
+                quarantined=tuple(kept.get(phase, ())),
+            )
 
     def _unit_row(self, row: Any, plan: Plan, run_id: str) -> dict[str, Any]:
         books = _books(row)
@@ -566,6 +571,8 @@ def _cells(connection: Connection, run_id: str, plan: Plan) -> list[PhaseProgres
             )
         )
     return found
+
+
 def _circuits(connection: Connection, run_id: str) -> Iterator[str]:
     """Targets that are left alone for a while."""
     for row in connection.execute(
@@ -573,8 +580,6 @@ def _circuits(connection: Connection, run_id: str) -> Iterator[str]:
     ):
         when = f"at {moment(row.probe_at):%H:%M:%S} UTC" if row.state == "open" else "now"
         yield f"'{row.target}' does not answer; one batch will probe it {when}"
-
-
 
 
 def _summed(category: str, cells: Sequence[PhaseProgress]) -> PhaseProgress:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Self
 
-from sqlalchemy import ColumnElement, Select, and_, or_, select
+from sqlalchemy import ColumnElement, Select, and_, or_, select, tuple_
 
 from orchestrator.errors import PlanInvalid
 from orchestrator.ledger.schema import exception, run_user, unit
@@ -75,14 +75,19 @@ def _attempts(value: str) -> tuple[str, int]:
     return match.group(1) or "=", int(match.group(2))
 
 
-def matching(run_id: str, query: Query, sealer: Sealer) -> Select[Any, Any]:
-    """Select `user` and `phase` of the units that match.
+def matching(
+    run_id: str, query: Query, sealer: Sealer, *, after: tuple[int, int] | None = None
+) -> Select[Any, Any]:
+    """Select `user` and `phase` of the units that match, in the order of both.
 
-    Failed and waiting units are found by their exceptions; no index mentions a unit's state.
+    `after`: only those behind this user and phase. Failed and waiting units are found by their
+    exceptions; no index mentions a unit's state.
     """
     conditions: list[ColumnElement[bool]] = [unit.c.run == run_id]
     chosen = select(unit.c.user, unit.c.phase)
+    walked = unit
     if query.causes or query.states == (UnitState.FAILED,):
+        walked = exception
         chosen = chosen.join(
             exception,
             and_(
@@ -92,12 +97,14 @@ def matching(run_id: str, query: Query, sealer: Sealer) -> Select[Any, Any]:
             ),
         )
         conditions.append(exception.c.run == run_id)
+    if after is not None:  # an index of the table that is walked leads there at once
+        conditions.append(tuple_(walked.c.user, walked.c.phase) > tuple_(*after))
     if query.causes:
         conditions.append(
             or_(*(exception.c.cause.startswith(cause, autoescape=True) for cause in query.causes))
         )
     if query.states:
-        conditions.append(unit.c.state.in_(query.states))
+        conditions.append(walked.c.state.in_(query.states))
     if query.phases:
         conditions.append(unit.c.phase.in_(query.phases))
     for sign, number in query.attempts:
@@ -110,7 +117,7 @@ def matching(run_id: str, query: Query, sealer: Sealer) -> Select[Any, Any]:
         conditions.append(run_user.c.wave.in_(query.waves))
     if query.users:
         conditions.append(or_(*(_is_user(name, sealer) for name in query.users)))
-    return chosen.where(*conditions).order_by(unit.c.user, unit.c.phase)
+    return chosen.where(*conditions).order_by(walked.c.user, walked.c.phase)
 
 
 def _is_user(name: str, sealer: Sealer) -> ColumnElement[bool]:
