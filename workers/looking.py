@@ -19,6 +19,10 @@ class Scene:
     standing: dict[tuple[UserId, Ident], Standing | Tombstone] = field(
         default_factory=dict[tuple[UserId, Ident], Standing | Tombstone]
     )
+    graves: dict[tuple[UserId, str], Tombstone] = field(
+        default_factory=dict[tuple[UserId, str], Tombstone]
+    )
+    """By owner and ref, what was deleted; not every target says which ident it had."""
     _idents: dict[tuple[UserId, Digest], set[Ident]] = field(
         default_factory=dict[tuple[UserId, Digest], set[Ident]]
     )
@@ -55,8 +59,9 @@ def look(
     to_read: list[Entry] = []
     for entry in target.survey(name, list(wanted)):
         if entry.deleted:
+            grave = Tombstone(at=entry.modified, ref=entry.ref, version=entry.version)
+            scene.graves[entry.owner, entry.ref] = grave
             if entry.ident is not None:
-                grave = Tombstone(at=entry.modified, ref=entry.ref, version=entry.version)
                 scene.note(entry.owner, entry.ident, grave)
         elif not category.bulky or entry.ref in wanted[entry.owner]:
             to_read.append(entry)

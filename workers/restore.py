@@ -226,17 +226,21 @@ class Restoration:
             return None
         return self._seen[1]
 
+    def _there(self, scene: Scene, owner: UserId, item: Item) -> Standing | Tombstone | None:
+        """What is under an item's ident, or was deleted where it would go."""
+        return scene.at(owner, item.ident) or scene.graves.get((owner, self._ref(item)))
+
     def _decision(self, one: Open, scene: Scene) -> Decision:
         item = one.winner.copy.item
         owner = one.unit.owner
         hand = one.unit.hands.get(item.ident)
         if hand is not None and hand.note is Note.BESIDE:
             marked = self._beside(item)
-            found = _of_beside(scene.at(owner, marked.ident), hand, marked.digest)
+            found = _of_beside(self._there(scene, owner, marked), hand, marked.digest)
             if found is not None:
                 return found
             hand = None
-        live = scene.at(owner, item.ident)
+        live = self._there(scene, owner, item)
         in_doubt = hand is not None and hand.this_run and not hand.verified
         if live is None and not in_doubt and (owner, item.ident) in self._stood:
             return Leave(outcome=Outcome.DECLINED)
@@ -254,7 +258,7 @@ class Restoration:
             self._stood.add((owner, item.ident))
         if isinstance(decision, Create) and decision.beside:
             marked = self._beside(item)
-            match scene.at(owner, marked.ident):
+            match self._there(scene, owner, marked):
                 case Tombstone():
                     return Leave(outcome=Outcome.DECLINED)
                 case Standing(digest=digest) if digest == marked.digest:

@@ -657,6 +657,18 @@ def test_a_user_with_more_content_than_the_budget_is_read_twice_and_restored_onc
     assert books(service, run).others == 20
 
 
+@pytest.mark.guarantee(8)
+def test_a_deletion_counts_also_where_the_target_forgot_which_item_it_was(service):
+    source.put("core", {"ann": {"notes": {"a": note("x", "ours")}}})
+    theirs = note("x", "typed by its user")
+    store().put("notes", "ann", place("x"), theirs, at=AS_OF)  # so the store knows no ident
+    store().delete("notes", "ann", place("x"), at=AS_OF + timedelta(days=1))
+    run = service.run(plan())
+    settle(service, run)
+    assert books(service, run).declined == 1
+    assert live() == {}
+
+
 def place(ident):
     opened = target.KIND(name="live").open(
         Surroundings(folder=Path(), secret=str, clock=lambda: AS_OF)

@@ -279,8 +279,8 @@ class World:
 
     def transaction(self, moment: str, connection: Connection | None) -> None:
         """The boundaries of a transaction."""
-        if not self.schedule.is_actor():
-            return
+        if not self.schedule.is_actor():  # a thread that goes by real time: not of this world
+            raise away("ledger")
         me = self._me()
         match moment:
             case "commit":
@@ -406,7 +406,7 @@ class World:
                 version=str(next(store.versions)),
                 modified=at,
                 content=b"" if deleted else data,
-                ident=ident,
+                ident=ident if deleted else None,
                 deleted=deleted,
             )
         return store
