@@ -134,10 +134,12 @@ class Reading:
                 if candidate.copy is not None:
                     yield Winner(copy=candidate.copy, source=self.recovered[candidate.trust].source)
             return
-        wanted = {(c.trust, c.ordinal) for c in self._best.values()}
+        wanted = [set[int]() for _ in self.recovered]
+        for candidate in self._best.values():
+            wanted[candidate.trust].add(candidate.ordinal)
         for part in self.recovered:
             for ordinal, found in enumerate(self.category.read(part.folder, self.rules)):
-                if (part.trust, ordinal) in wanted and isinstance(found, Copy):
+                if ordinal in wanted[part.trust] and isinstance(found, Copy):
                     yield Winner(copy=found, source=part.source)
                 if ordinal % 256 == 0:
                     self.beat()
@@ -224,12 +226,14 @@ class Reading:
 
         A source that itself holds both idents says that they are two things; then they stay two.
         """
-        by_digest: dict[Digest, list[tuple[int, int, Ident]]] = {}
-        for position, (ident, candidate) in enumerate(self._best.items()):
-            by_digest.setdefault(candidate.digest, []).append((candidate.trust, position, ident))
-        for group in by_digest.values():
-            if len(group) > 1:
-                self._merge_group([ident for _, _, ident in sorted(group)])
+        first: dict[Digest, Ident] = {}
+        groups: dict[Digest, list[Ident]] = {}  # few: most contents are there once
+        for ident, candidate in self._best.items():
+            known = first.setdefault(candidate.digest, ident)
+            if known is not ident:
+                groups.setdefault(candidate.digest, [known]).append(ident)
+        for group in groups.values():
+            self._merge_group(sorted(group, key=lambda ident: self._best[ident].trust))
 
     def _merge_group(self, idents: list[Ident]) -> None:
         kept: list[Ident] = []
