@@ -1,0 +1,218 @@
+"""P10: the memory of one worker that restores one user with very many items.
+
+    python benchmarks/memory.py [--items 200000] [--photos 2000] [--photo-bytes 500000]
+
+Each case is a process of its own that carries out a whole run: inspection, restoration, books.
+Printed is the most that it ever held (`VmHWM`: Linux only), and what it held before the run, which
+is the program itself; then the same for ten times the items: what is flat does not grow between
+the two. The PostgreSQL server is another process and is not counted.
+"""
+
+import argparse
+import multiprocessing
+import platform
+import shutil
+import struct
+import sys
+import tempfile
+import time
+import zlib
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+
+import psycopg
+from restoration import KEY, MAPPING, Pipe, address, database, quiet
+from validation import cards
+
+from orchestrator.conductor import Conductor
+from orchestrator.ledger.database import Ledger
+from orchestrator.ledger.leases import Ring
+from orchestrator.lifecycle import TERMINAL_RUNS, RunState
+from orchestrator.planner import read_plan
+from orchestrator.progress import Progress
+from orchestrator.runs import Runs, Submission
+from orchestrator.sealing import Sealer
+from workers.credentials import resolve
+from workers.jobs import collect_rarely, perform
+from workers.workplace import Workplace
+
+sys.path.append(str(Path(__file__).parents[1]))  # the tests are no installed package
+import random
+from multiprocessing.connection import Connection
+
+from tests import servers
+
+PROCESSES = multiprocessing.get_context("spawn")
+PLAN = """
+version: 1
+name: memory
+incident: {{as_of: 2009-10-01T00:00:00Z}}
+sources: {{core: {source}}}
+targets: {{live: {target}}}
+waves: [{{name: everyone}}]
+phases: [{{restore: {category}, to: live}}]
+approvals: 0
+"""
+
+
+class Rings(list[tuple[int, int]]):
+    """What the conductor asked for."""
+
+    put = list.append
+
+
+def restored(folder: Path, ledger_url: str, text: str, told: Connection) -> None:
+    """Carries out the run; tells what it held before and at most, in KiB, and the seconds."""
+    quiet()
+    collect_rarely()
+    ledger = Ledger(ledger_url)
+    ledger.prepare()
+    sealer = Sealer(KEY)
+    work = Workplace(
+        ledger=ledger,
+        sealer=sealer,
+        clock=lambda: datetime.now(UTC),
+        secret=resolve,
+        name="memory",
+        monotonic=time.monotonic,
+        sleep=time.sleep,
+    )
+    rings, progress = Rings(), Progress(ledger, sealer)
+    conductor = Conductor(ledger, Pipe(rings), name="memory")
+    plan = read_plan(text.encode(), path="plan.yaml", base=folder)
+    run = Runs(ledger, sealer).submit(
+        Submission(plan=plan, text=text, folder=str(folder), author="mia")
+    )
+    before, began = most(), time.perf_counter()
+    while progress.state(run) not in TERMINAL_RUNS:
+        conductor.tick()
+        while rings:
+            batch, epoch = rings.pop(0)
+            perform(work, Ring(batch=batch, epoch=epoch))
+    assert progress.state(run) is RunState.FINISHED
+    told.send((before, most(), time.perf_counter() - began, progress.status(run).books.restored))
+    work.close()
+
+
+def most() -> int:
+    """KiB that this process has held at once, at most; `ru_maxrss` would count its parent too."""
+    told = Path("/proc/self/status").read_text()
+    return int(told.split("VmHWM:")[1].split()[0])
+
+
+# Material --------------------------------------------------------------------------------------
+
+
+def files_of_cards(server: servers.Postgres, folder: Path, items: int) -> str:
+    shelf = folder / "found" / "ann" / "contacts"
+    shelf.mkdir(parents=True)
+    for number, card in enumerate(cards(random.Random(1), items)):
+        (shelf / f"{number:06}.vcf").write_bytes(card)
+    return PLAN.format(
+        category="contacts",
+        source="{kind: vdir, path: found}",
+        target=f'{{kind: sql, url: "{address(server, "live")}"}}',
+    )
+
+
+def rows_of_cards(server: servers.Postgres, _folder: Path, items: int) -> str:
+    database(server, "source")
+    with psycopg.connect(address(server, "source")) as connection:
+        connection.execute("CREATE TABLE records (user_id text, id text, data bytea)")
+        with connection.cursor().copy("COPY records FROM STDIN (FORMAT BINARY)") as copy:
+            copy.set_types(["text", "text", "bytea"])
+            for number, card in enumerate(cards(random.Random(1), items)):
+                copy.write_row(("ann", f"{number:06}", card))
+    source = f'{{kind: sql, url: "{address(server, "source")}", '
+    return PLAN.format(
+        category="contacts",
+        source=source + f"categories: {{contacts: {MAPPING}}}}}",
+        target=f'{{kind: sql, url: "{address(server, "live")}"}}',
+    )
+
+
+def photos(size: int) -> Callable[[servers.Postgres, Path, int], str]:
+    def make(_server: servers.Postgres, folder: Path, items: int) -> str:
+        shelf = folder / "found" / "ann" / "photos"
+        shelf.mkdir(parents=True)
+        for number in range(items):
+            (shelf / f"{number:06}.png").write_bytes(picture(number, size))
+        return PLAN.format(
+            category="photos",
+            source="{kind: vdir, path: found}",
+            target="{kind: vdir, path: live}",
+        )
+
+    return make
+
+
+def picture(number: int, size: int) -> bytes:
+    """A sound PNG of about `size` bytes, unlike any other."""
+    side = max(8, int((size / 3) ** 0.5))
+    noise = random.Random(number).randbytes(side * side * 3)
+    step = side * 3
+    rows = b"".join(b"\0" + noise[at : at + step] for at in range(0, len(noise), step))
+    header = struct.pack(">IIBBBBB", side, side, 8, 2, 0, 0, 0)
+    parts = ((b"IHDR", header), (b"IDAT", zlib.compress(rows, 0)), (b"IEND", b""))
+    return b"\x89PNG\r\n\x1a\n" + b"".join(
+        struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+        for name, data in parts
+    )
+
+
+# Measuring -------------------------------------------------------------------------------------
+
+
+def measure(
+    server: servers.Postgres,
+    name: str,
+    make: Callable[[servers.Postgres, Path, int], str],
+    items: int,
+) -> None:
+    """Print one case."""
+    folder = Path(tempfile.mkdtemp(prefix="reinstate-benchmark-"))
+    try:
+        for one in ("ledger", "live"):
+            database(server, one)
+        text = make(server, folder, items)
+        ours, theirs = PROCESSES.Pipe()
+        child = PROCESSES.Process(
+            target=restored, args=(folder, server.url("ledger"), text, theirs)
+        )
+        child.start()
+        theirs.close()
+        before, held, seconds, number = ours.recv()
+        child.join()
+        assert number == items, number
+        print(
+            f"{name}, {items:,} items: {held / 1024:,.0f} MiB at most, "
+            f"{before / 1024:,.0f} before the run ({seconds:,.0f} s)",
+            flush=True,
+        )
+    finally:
+        shutil.rmtree(folder)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    parser.add_argument("--items", type=int, default=200_000)
+    parser.add_argument("--photos", type=int, default=2_000)
+    parser.add_argument("--photo-bytes", type=int, default=500_000)
+    given = parser.parse_args()
+    server = servers.Postgres()
+    try:
+        print(f"CPython {platform.python_version()} ({platform.machine()})")
+        for items in (given.items // 10, given.items):
+            measure(server, "contacts, files into PostgreSQL", files_of_cards, items)
+            measure(server, "contacts, rows into PostgreSQL", rows_of_cards, items)
+        for items in (given.photos // 10, given.photos):
+            measure(server, "photos, files into files", photos(given.photo_bytes), items)
+    finally:
+        server.stop()
+
+
+if __name__ == "__main__":
+    main()
