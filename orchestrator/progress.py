@@ -46,7 +46,7 @@ from orchestrator.sealing import Sealer
 DOCUMENT_VERSION = 1
 """Of the JSON documents of `report` and `user`; it changes when a field changes its meaning."""
 
-PAGE = 1_000
+PAGE = 200
 COPIES_AT_ONCE = 16
 _NUMBERS = ("settled", "failed", "held", "cancelled", *FIELDS)
 
