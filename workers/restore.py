@@ -570,9 +570,9 @@ def postpone(work: Workplace, held: Batch, error: Unavailable) -> None:
     with work.ledger.read() as connection:
         units = waiting_units(connection, work, held)
     results = [try_again(work, phase, unit, why, least=error.retry_in) for unit in units]
+    answers = Answers(ended=1, troubled=1, retry_at=_retry_at(work, error))
     with work.ledger.begin() as connection:
         outcomes.finish(connection, held, results, verified=(), now=work.ledger.clock(connection))
-        answers = Answers(ended=1, troubled=1, retry_at=_retry_at(work, error))
         pressure.note_answers(connection, held, answers)
     work.forget(held.run)
 
