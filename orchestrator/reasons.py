@@ -143,3 +143,8 @@ class Reason(StrEnum):
         "the target stored something else than was written",
         "The service could not store it unchanged.",
     )
+    VERSION = (
+        "version",
+        "another version of an item, which neither a date nor damage tells from the one used",
+        "Another version of it was found; the one from the more trusted place was used.",
+    )

@@ -31,6 +31,10 @@ CONTENT_BUDGET = 32 * 1024 * 1024
 """Bytes of contents that one unit keeps in memory."""
 
 
+Rank = tuple[bool, int, bool, float, int, int]
+"""What `precedence` gives: the trust in the copy's source stands last."""
+
+
 class Recovered(Struct, frozen=True, kw_only=True):
     """What one source holds of one unit; sources count from 0, most trusted first."""
 
@@ -57,7 +61,7 @@ class Quarantined(Struct, frozen=True, kw_only=True, gc=False):
 class _Candidate:
     """The best copy so far of one ident."""
 
-    rank: tuple[object, ...]
+    rank: Rank
     trust: int
     ordinal: int
     digest: Digest
@@ -79,6 +83,8 @@ class Reading:
     mended: frozenset[str] = frozenset()
     """SHA-256 of damaged copies that an operator mended: the files of the first source."""
     damaged: list[Quarantined] = field(default_factory=list[Quarantined])
+    versions: list[Quarantined] = field(default_factory=list[Quarantined])
+    """Sound copies that differ from the one used, and that nothing but trust ranks below it."""
     copies: int = 0
     nameless: int = 0
     bytes_read: int = 0
@@ -89,6 +95,7 @@ class Reading:
     _broken: set[Ident] = field(default_factory=set[Ident])
     _idents_of_mended: dict[str, Ident] = field(default_factory=dict[str, Ident])
     _met: dict[str, int] = field(default_factory=dict[str, int])
+    _versions: set[Digest] = field(default_factory=set[Digest])
     _kept: int = 0
 
     @property
@@ -188,6 +195,7 @@ class Reading:
             )
             self._grow(item.size)
             return
+        self._keep_version(copy, rank, known, trust)
         known.copies += 1
         known.seen_by |= 1 << trust
         if rank > known.rank:
@@ -196,6 +204,26 @@ class Reading:
             known.rank, known.trust, known.ordinal = rank, trust, ordinal
             known.digest, known.copy = item.digest, copy if keep else None
             self._grow(item.size)
+
+    def _keep_version(self, copy: Copy, rank: Rank, known: _Candidate, trust: int) -> None:
+        """Keep what only trust, or chance, ranks below the copy that speaks for its item.
+
+        An older version is told by its date and stays where it lies. Of two that nothing tells
+        apart one may be another thing under the same ident, so its bytes go into quarantine.
+        """
+        *worth, _trust = rank
+        *best, _best_trust = known.rank
+        if worth != best or copy.item.digest in {known.digest, *self._versions}:
+            return
+        self._versions.add(copy.item.digest)
+        version = Damaged(
+            reason=Reason.VERSION,
+            spans=copy.spans,
+            data=copy.item.content,
+            ident=copy.item.ident,
+            repairs=copy.repairs,
+        )
+        self.versions.append(Quarantined(source=self.recovered[trust].source, damaged=version))
 
     def _mended_ident(self, damaged: Damaged) -> Ident | None:
         """The item that an operator made of these bytes, whose further copy they are.

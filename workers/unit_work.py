@@ -112,7 +112,10 @@ class UnitWork:
         )
 
     def keep_damaged(self, sealer: Sealer) -> None:
-        """Seal what failed validation, with its reason; nothing of a declined user is kept."""
+        """Seal what failed validation, and versions that were not used, each with its reason.
+
+        Nothing of a declined user is kept.
+        """
         if self.reading is None:
             return
         for broken in sorted(self.reading.broken):
@@ -121,7 +124,7 @@ class UnitWork:
             self.lines.append(Line(ident=broken, outcome=outcome))
         if not self.declined:
             met = Counter[str]()
-            for found in self.reading.damaged:
+            for found in (*self.reading.damaged, *self.reading.versions):
                 kept = self._sealed(found, sealer)
                 met[kept.sha256] += 1
                 number = met[kept.sha256]

@@ -134,6 +134,20 @@ def test_the_newest_copy_speaks_for_an_item_and_trust_decides_ties(service):
     assert b"less" not in held
 
 
+def test_a_version_that_nothing_but_trust_ranks_lower_is_kept(service):
+    source.put("core", {"ann": {"notes": {"a": note("x", "one"), "b": note("x", "two")}}})
+    source.put("devices", {"ann": {"notes": {"a": note("x", "two"), "b": note("x", "one")}}})
+    run = service.run(plan())
+    settle(service, run)
+    (kept,) = service.progress.quarantine(run)
+    assert (kept["reason"], kept["data"]) == ("version", note("x", "two"))
+    found = books(service, run)
+    assert (found.items, found.others, found.quarantined, found.nameless) == (1, 3, 0, 0)
+    source.put("devices", {"ann": {"notes": {"a": note("x", "old", "2008-01-01T00:00:00Z")}}})
+    source.put("core", {"ann": {"notes": {"a": note("x", "one")}}})
+    assert list(service.progress.quarantine(service.run(plan()))) == []
+
+
 def test_equal_content_under_other_idents_in_other_sources_is_one_item(service):
     source.put("core", {"ann": {"notes": {"a": note("x", "same")}}})
     source.put("devices", {"ann": {"notes": {"a": note("x", "same")}}})
