@@ -5,7 +5,7 @@
 Against a real installation on PostgreSQL and Redis: two workers of two processes each restore
 contacts, held to a steady rate. Measured each time, from the fault to the moment at which
 
-- every batch that a killed worker held is held by another one, or done;
+- every batch that a killed worker held is handed out again;
 - units are settled again after Redis was wiped, or killed and started again;
 - units are settled again after PostgreSQL crashed and came back.
 
@@ -43,23 +43,17 @@ def seconds_until(here: Installation, condition: Callable[[], object], began: fl
 def killed_worker(here: Installation, _run: str, _: Breakable) -> float:
     """The worker is not started again until its work is back with others."""
     worker = here.processes.pop("worker1")
+    here.until(lambda: _held_by(here, set(worker.children())))
     gone = set(worker.children())
-    while not _held_by(here, gone):
-        time.sleep(0.01)
     lost = _held_by(here, gone)
     worker.kill()
     began = time.monotonic()
 
     def back() -> bool:
-        """Nothing of it is with the dead, or waits."""
-        with_others = {number for number, _, _ in here.batches(BatchState.RUNNING)}
-        still = _held_by(here, gone) | {
-            (number, epoch)
-            for state in (BatchState.READY, BatchState.DISPATCHED)
-            for number, epoch, _ in here.batches(state)
-            if number not in with_others
-        }
-        return not {number for number, _ in lost} & {number for number, _ in still}
+        """Nothing of it is with the dead, or waits to be handed out."""
+        ready = {number for number, _, _ in here.batches(BatchState.READY)}
+        held = {number for number, _ in _held_by(here, gone)}
+        return not {number for number, _ in lost} & (held | ready)
 
     took = seconds_until(here, back, began)
     here.worker("worker1")
