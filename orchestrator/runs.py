@@ -67,6 +67,8 @@ class Submission(Struct, frozen=True, kw_only=True):
     author: str
     users: Iterable[UserId] = ()
     declined: Iterable[UserId] = ()
+    declined_at: int | None = None
+    """When that list was last changed, in milliseconds since the epoch; None: now."""
     census: Iterable[tuple[UserId, str, int]] = ()
     """User, category, expected items."""
     preview: bool = False
@@ -137,7 +139,8 @@ class Runs:
                 for position, user in enumerate(given.users)
             ),
         )
-        _insert_all(connection, decline, _declines(run_id, given.declined, hashed, now))
+        made = now if given.declined_at is None else given.declined_at
+        _insert_all(connection, decline, _declines(run_id, given.declined, hashed, made))
         _insert_all(
             connection,
             census,

@@ -4,18 +4,19 @@ import hashlib
 import json
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
-from datetime import UTC, datetime
+from datetime import timedelta
 from itertools import islice
 from threading import Event, Thread
 from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, delete, select, update
+from sqlalchemy import Connection, delete, func, select, update
 
 from orchestrator.errors import LeaseLost, Refused, Unavailable
 from orchestrator.items import UserId
 from orchestrator.ledger import leases
 from orchestrator.ledger.database import insert_all
+from orchestrator.ledger.flow import moment
 from orchestrator.ledger.leases import Batch
 from orchestrator.ledger.schema import decline, listed, run, run_user
 from orchestrator.lifecycle import BatchState
@@ -170,7 +171,15 @@ def _record(
             "sources": msgspec.to_builtins(inventories),
             "capabilities": msgspec.to_builtins(capabilities),
             "ambiguous": mistakable,
-            "warnings": _warnings(plan, inventories, capabilities, row.created_at),
+            "warnings": _warnings(
+                plan,
+                inventories,
+                capabilities,
+                row.created_at,
+                connection.execute(
+                    select(func.max(decline.c.added_at)).where(decline.c.run == held.run)
+                ).scalar_one(),
+            ),
         }
         connection.execute(
             update(run)
@@ -241,11 +250,16 @@ def _digest(
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
+FRESH = timedelta(hours=1)
+"""A list made so shortly before the newest change counts as made with it."""
+
+
 def _warnings(
     plan: Plan,
     inventories: dict[str, Inventory],
     capabilities: dict[str, Capabilities],
     submitted_at: int,
+    declined_at: int | None,
 ) -> list[str]:
     """What the operator should know before approving."""
     found = [f"source {name}: {note}" for name, one in inventories.items() for note in one.notes]
@@ -261,7 +275,11 @@ def _warnings(
         if not able.tombstones:
             found.append(f"target {name} does not tell what its users deleted before this run")
     newest = max((i.newest for i in inventories.values() if i.newest is not None), default=None)
-    submitted = datetime.fromtimestamp(submitted_at / 1000, UTC)
+    if newest is not None and declined_at is not None and newest > moment(declined_at) + FRESH:
+        found.append(
+            "the decline list is older than what the sources hold; who asked to be erased since?"
+        )
+    submitted = moment(submitted_at)
     if newest is not None and newest > submitted:
         found.append("a source is newer than this submission")
     return found

@@ -1,63 +1,77 @@
-"""Draws `watch.svg` from a run under way: `python docs/pictures/make.py HOME docs/pictures`.
+"""Makes watch.svg of a real run: `python docs/pictures/make.py`.
 
-Start it beside `reinstate demo`, whose HOME is `demo/home`: it waits until some categories are
-back and others are not, and draws what `reinstate watch` shows at that moment.
+The people of the demo lose their data, their plan is carried out, and what `reinstate watch` shows
+when about half is done is kept.
 """
 
 import io
 import os
 import re
 import sys
+import tempfile
 import time
 from pathlib import Path
 
-from rich.console import Console
-
-from orchestrator.cli.picture import picture
-from orchestrator.errors import ReinstateError
-from orchestrator.ledger.database import Ledger
-from orchestrator.lifecycle import CellState, RunState
-from orchestrator.progress import Progress, Status
-from orchestrator.runs import Runs
-from orchestrator.sealing import load_sealer
-from orchestrator.settings import Settings
-
-WIDTH = 100
+USERS = 1_500
+SEED = 2009
+SHARE = 0.5
+WIDTH = 108
+PICTURES = Path(__file__).parent
 
 
-def main(home: str, folder: str) -> None:
-    """Wait for the right moment of the last run of `home`, then draw it."""
-    while not (Path(home) / "ledger.db").exists():
-        time.sleep(0.1)
-    settings = Settings.read({**os.environ, "REINSTATE_HOME": home})
-    sealer = load_sealer(settings)
-    ledger = Ledger(settings.ledger_url)
-    while True:
-        status = look(Progress(ledger, sealer), Runs(ledger, sealer))
-        if status is not None and worth_a_picture(status):
-            break
-        time.sleep(0.02)
-    console = Console(width=WIDTH, record=True, file=io.StringIO())
-    console.print(picture(status, watching=True))
-    drawn = console.export_svg(title="reinstate watch")
-    own_fonts = re.sub(r"@font-face \{[^}]*\}\s*", "", drawn)  # a picture fetches nothing
-    (Path(folder) / "watch.svg").write_text(own_fonts)
+def picture_of_a_run(folder: Path) -> str:
+    """The run of a population, as SVG, at the moment when enough of it is done."""
+    from orchestrator.cli.picture import picture
+    from orchestrator.cli.plans import hand_in, read_checked
+    from orchestrator.cli.session import session
+    from orchestrator.embedded.one_machine import Engine
+    from orchestrator.lifecycle import CellState, RunState
+    from plans.sample.population import PLAN, make_population
+
+    make_population(folder, users=USERS, seed=SEED)
+    with session() as asked, Engine(asked.settings):
+        plan, text = read_checked(folder / PLAN)
+        run_id = hand_in(asked, plan, text, folder / PLAN, "mia")
+        while True:
+            status = asked.progress.status(run_id)
+            match status.run.state:
+                case RunState.AWAITING_APPROVAL:
+                    for who in ("jo", "kim"):
+                        asked.runs.approve(run_id, who=who, reason="looked at it")
+                case RunState.RUNNING:
+                    if any(at.state is CellState.HELD for at in status.cells):
+                        asked.runs.promote(run_id, who="jo", reason="looks right")
+                    total = sum(phase.units for phase in status.phases)
+                    left = sum(phase.waiting for phase in status.phases)
+                    if left < total * (1 - SHARE) and status.seconds_left is not None:
+                        return as_svg(picture(status, watching=True))
+                case RunState.FINISHED:
+                    sys.exit("the run was over before a picture could be taken: more USERS")
+                case _:
+                    pass
+            time.sleep(0.02)
 
 
-def look(progress: Progress, runs: Runs) -> Status | None:
-    """The last run as it stands; None while there is none."""
-    try:
-        return progress.status(runs.find("last"))
-    except ReinstateError:
-        return None
+def as_svg(shown: object) -> str:
+    """What a terminal of `WIDTH` columns shows; needs no font from anywhere."""
+    from rich.console import Console
+
+    console = Console(record=True, width=WIDTH, file=io.StringIO(), force_terminal=True)
+    console.print("[dim]$[/dim] reinstate watch")
+    console.print(shown)
+    svg = console.export_svg(title="reinstate watch", unique_id="watch")
+    return re.sub(r"\s*@font-face \{.*?\}", "", svg, flags=re.DOTALL).replace(
+        "Fira Code, monospace", "ui-monospace, Menlo, Consolas, DejaVu Sans Mono, monospace"
+    )
 
 
-def worth_a_picture(status: Status) -> bool:
-    """A phase is back, and another is in the middle of it."""
-    back = any(phase.state is CellState.SETTLED for phase in status.phases)
-    halfway = any(phase.units > 2 * phase.waiting > 0 for phase in status.phases)
-    return status.run.state is RunState.RUNNING and back and halfway
+def main() -> None:
+    """Make every picture."""
+    with tempfile.TemporaryDirectory() as folder:
+        os.environ["REINSTATE_HOME"] = str(Path(folder, "home"))
+        svg = picture_of_a_run(Path(folder, "sidekick"))
+    (PICTURES / "watch.svg").write_text(svg, encoding="utf-8")
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    main()

@@ -182,6 +182,7 @@ def hand_in(
             author=operator(author),
             users=read_users(folder / users.listed) if users.listed else (),
             declined=read_declined(folder / users.decline) if users.decline else (),
+            declined_at=_changed_at(folder / users.decline) if users.decline else None,
             census=_census(plan, folder),
             preview=preview,
             sample=sample,
@@ -196,3 +197,11 @@ def _census(plan: "Plan", folder: Path) -> "Iterator[tuple[UserId, str, int]]":
     if plan.census:
         for counted in read_census(folder / plan.census):
             yield counted.user, counted.category, counted.items
+
+
+def _changed_at(path: Path) -> int | None:
+    """When a file was last changed, in milliseconds since the epoch; None where nobody knows."""
+    try:
+        return path.stat().st_mtime_ns // 1_000_000
+    except OSError:
+        return None

@@ -210,7 +210,7 @@ def user_picture(found: "UserAnswer") -> "RenderableType":
             lines.append(_below(f"because {unit.cause}", "red"))
         lines.extend(
             _below(
-                f"{_damaged(kept['copies'])} in {kept['source']} ({kept['reason']}): "
+                f"{_copies(kept['copies'], kept['reason'])} in {kept['source']} ({kept['reason']}): "
                 f"{kept['for_user']}",
                 "yellow",
             )
@@ -247,8 +247,9 @@ def _below(text: str, colour: str) -> "RenderableType":
     return Padding(Text(text, style=colour), (0, 0, 0, 2), expand=False)
 
 
-def _damaged(copies: int) -> str:
-    return "1 damaged copy" if copies == 1 else f"{copies:,} damaged copies"
+def _copies(number: int, reason: str) -> str:
+    kind = "other" if reason == "version" else "damaged"
+    return f"1 {kind} copy" if number == 1 else f"{number:,} {kind} copies"
 
 
 def _fields(value: Any) -> dict[str, Any]:
