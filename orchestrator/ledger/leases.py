@@ -11,8 +11,8 @@ from msgspec import Struct
 from sqlalchemy import ColumnElement, Connection, and_, case, insert, select, update
 
 from orchestrator.errors import LeaseLost
-from orchestrator.ledger.schema import batch
-from orchestrator.lifecycle import BatchState
+from orchestrator.ledger.schema import batch, run
+from orchestrator.lifecycle import BatchState, RunState
 
 
 class Batch(Struct, frozen=True, kw_only=True):
@@ -225,12 +225,24 @@ def reclaim(connection: Connection, *, now: int) -> list[int]:
             lease_until=0,
         )
         .returning(batch.c.id, batch.c.kind, batch.c.crashes)
-    )
+    ).all()
+    if rows:
+        _end_leftovers(connection)
     return [
         row.id
         for row in rows
         if row.crashes >= (CRASHES_TO_REFUSE if row.kind == "inspect" else CRASHES_TO_SPLIT)
     ]
+
+
+def _end_leftovers(connection: Connection) -> None:
+    """A batch whose last unit was recorded just before its worker died may outlive its run."""
+    over = select(run.c.id).where(run.c.state.in_((RunState.FINISHED, RunState.CANCELLED)))
+    connection.execute(
+        update(batch)
+        .where(batch.c.state == BatchState.READY, batch.c.run.in_(over))
+        .values(state=BatchState.CANCELLED)
+    )
 
 
 CRASHES_TO_SPLIT = 2

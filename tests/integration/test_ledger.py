@@ -303,3 +303,11 @@ def test_a_ledger_that_is_away_is_unavailable():
     away = Ledger("postgresql://nobody@127.0.0.1:1/none")
     with pytest.raises(Unavailable):
         away.now()
+
+
+def test_a_batch_that_outlived_its_run_is_not_kept_ready(ledger):
+    held_batch(ledger)
+    with ledger.begin() as connection:
+        connection.execute(update(run).values(state=RunState.FINISHED))
+        leases.reclaim(connection, now=LEASE + 1)
+    assert BatchState.READY not in states(ledger)
