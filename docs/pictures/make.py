@@ -12,22 +12,24 @@ import tempfile
 import time
 from pathlib import Path
 
+from rich.console import Console
+
+from orchestrator.cli.picture import picture
+from orchestrator.cli.plans import hand_in, read_checked
+from orchestrator.cli.session import session
+from orchestrator.embedded.one_machine import Engine
+from orchestrator.lifecycle import CellState, RunState
+from plans.sample.population import PLAN, make_population
+
 USERS = 1_500
 SEED = 2009
 SHARE = 0.5
-WIDTH = 108
+WIDTH = 116
 PICTURES = Path(__file__).parent
 
 
 def picture_of_a_run(folder: Path) -> str:
     """The run of a population, as SVG, at the moment when enough of it is done."""
-    from orchestrator.cli.picture import picture
-    from orchestrator.cli.plans import hand_in, read_checked
-    from orchestrator.cli.session import session
-    from orchestrator.embedded.one_machine import Engine
-    from orchestrator.lifecycle import CellState, RunState
-    from plans.sample.population import PLAN, make_population
-
     make_population(folder, users=USERS, seed=SEED)
     with session() as asked, Engine(asked.settings):
         plan, text = read_checked(folder / PLAN)
@@ -36,7 +38,7 @@ def picture_of_a_run(folder: Path) -> str:
             status = asked.progress.status(run_id)
             match status.run.state:
                 case RunState.AWAITING_APPROVAL:
-                    for who in ("jo", "kim"):
+                    for who in ("jo", "kim")[len(status.approvals) : status.approvals_needed]:
                         asked.runs.approve(run_id, who=who, reason="looked at it")
                 case RunState.RUNNING:
                     if any(at.state is CellState.HELD for at in status.cells):
@@ -54,8 +56,6 @@ def picture_of_a_run(folder: Path) -> str:
 
 def as_svg(shown: object) -> str:
     """What a terminal of `WIDTH` columns shows; needs no font from anywhere."""
-    from rich.console import Console
-
     console = Console(record=True, width=WIDTH, file=io.StringIO(), force_terminal=True)
     console.print("[dim]$[/dim] reinstate watch")
     console.print(shown)

@@ -61,7 +61,7 @@ def users(
             limit=limit,
         )
         if last is not None:
-            _say_more(last, " ".join(["users", run_id, *query]))
+            _say_more(last)
     return Exit.DONE
 
 
@@ -99,10 +99,11 @@ def _place(after: str | None, plan: "Plan") -> tuple[int, int]:
     return int(number), categories.index(category) if category else len(categories)
 
 
-def _say_more(last: Mapping[str, Any], command: str) -> None:
+def _say_more(last: Mapping[str, Any]) -> None:
+    """Where the next page begins; the query is not repeated, it may name a user."""
     from orchestrator.cli.output import hint
 
-    hint(f"there are more: reinstate {command} --after {last['number']}:{last['category']}")
+    hint(f"there are more: the same with --after {last['number']}:{last['category']}")
 
 
 def user(
@@ -202,7 +203,7 @@ def losses(
             limit=limit,
         )
         if last is not None:
-            _say_more(last, f"losses {run_id}")
+            _say_more(last)
     return Exit.DONE
 
 

@@ -1,6 +1,5 @@
 """How a run looks: a headline, a line a phase, what failed, and what it waits for."""
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from orchestrator.admission import SOAKS
@@ -91,33 +90,31 @@ class _Picture:
 def headline(status: Status) -> str:
     """The run in one line."""
     run = status.run
-    words = [f"run {run.id}", str(run.state).replace("_", " ")]
-    if run.purpose == "preview":
-        words[0] = f"preview {run.id}"
+    under_way = run.state is RunState.RUNNING
+    words = [f"{'preview' if run.purpose == 'preview' else 'run'} {run.id}"]
+    words.append(str(run.state).replace("_", " "))
     if run.state is RunState.AWAITING_APPROVAL:
         words.append(f"{len(status.approvals)} of {status.approvals_needed} approvals")
     if run.users is not None:
+        people = _counted(run.users, "user")
         done = sum(phase.units - phase.waiting for phase in status.phases)
         total = sum(phase.units for phase in status.phases)
-        if run.state is RunState.RUNNING:
-            words.append(f"{100 * done // max(total, 1)} % of {_counted(run.users, 'user')}")
-        else:
-            words.append(_counted(run.users, "user"))
-    if run.state is RunState.RUNNING:
-        if status.items_per_second and not at_gate(status):
-            words.append(f"{status.items_per_second:,.0f} items/s")
-        if status.workers:
-            words.append(f"{status.workers} at work")
-        words.extend(_left(status))
+        words.append(f"{100 * done // max(total, 1)} % of {people}" if under_way else people)
+    if under_way and status.items_per_second and not at_gate(status):
+        over = f" over {duration(status.measured)}" if status.measured is not None else ""
+        words.append(f"{status.items_per_second:,.0f} items/s{over}")
+    if under_way and status.workers:
+        words.append(f"{status.workers} at work")
     if status.elapsed is not None:
-        words.append(duration(status.elapsed))
+        words.append(duration(status.elapsed) + (_left(status) if under_way else ""))
     return f"{cell(run.name)}  " + " · ".join(words)
 
 
-def _left(status: Status) -> Sequence[str]:
-    if status.seconds_left is None or status.measured is None or at_gate(status):
-        return ()
-    return (f"{span(*status.seconds_left)} left at the pace of {duration(status.measured)}",)
+def _left(status: Status) -> str:
+    """How long the rest takes at that pace; nothing where time is not what is missing."""
+    if status.seconds_left is None or at_gate(status):
+        return ""
+    return f", {span(*status.seconds_left)} left"
 
 
 def _bold_name(status: Status) -> "RenderableType":

@@ -105,7 +105,7 @@ def _list(asked: "Session", run_id: str, after: int, limit: int, output: str) ->
         limit=limit,
     )
     if last is not None:
-        hint(f"there are more: reinstate quarantine {run_id} --after {last['number']}")
+        hint(f"there are more: the same with --after {last['number']}")
 
 
 def _export(asked: "Session", run_id: str, folder: Path) -> None:

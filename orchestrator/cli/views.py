@@ -208,14 +208,10 @@ def user_picture(found: "UserAnswer") -> "RenderableType":
         lines.append(Text(_answer(unit)))
         if unit.cause:
             lines.append(_below(f"because {unit.cause}", "red"))
-        lines.extend(
-            _below(
-                f"{_copies(kept['copies'], kept['reason'])} in {kept['source']} ({kept['reason']}): "
-                f"{kept['for_user']}",
-                "yellow",
-            )
-            for kept in unit.quarantined
-        )
+        for kept in unit.quarantined:
+            copies = _copies(kept["copies"], kept["reason"])
+            place = f"{kept['source']} ({kept['reason']})"
+            lines.append(_below(f"{copies} in {place}: {kept['for_user']}", "yellow"))
     return Group(*lines)
 
 

@@ -171,11 +171,10 @@ def pages(shell: Shell, *words: str, limit: int) -> list[dict]:
         said = shell(*words, "--limit", str(limit), "-o", "jsonl", *more)
         assert len(said.rows) <= limit
         rows.extend(said.rows)
-        found = re.search(r"hint: there are more: reinstate (.*)\n", said.err)
+        found = re.search(r"hint: there are more: the same with --after (\S+)\n", said.err)
         if found is None:
             return rows
-        more = found.group(1).split()[-2:]
-        assert more[0] == "--after"
+        more = ["--after", found.group(1)]
 
 
 def test_pages_of_users_are_all_of_them_once(ready):
