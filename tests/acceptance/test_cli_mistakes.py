@@ -57,7 +57,7 @@ def ready(shell: Shell, made_once: Path) -> Shell:
 
 MISTAKES = [
     Mistake("nonsense", Exit.USAGE, "there is no command 'nonsense'", "reinstate --help"),
-    Mistake("stauts", Exit.USAGE, "there is no command", "did you mean status?"),
+    Mistake("watchh", Exit.USAGE, "there is no command", "did you mean watch?"),
     Mistake("--output json", Exit.USAGE, "a command comes first"),
     Mistake("status --limt 3", Exit.USAGE, "unknown option: --limt", "reinstate status --help"),
     Mistake("status aa12 extra", Exit.USAGE, "extra", "reinstate status --help"),
