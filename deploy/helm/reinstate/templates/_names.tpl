@@ -26,7 +26,7 @@ env:
     value: {{ .Values.leaseSeconds | quote }}
   - name: REINSTATE_HOME
     value: /var/lib/reinstate
-  # so many share a target's limits
+  # in all, over every pod
   - name: REINSTATE_WORKERS
     value: {{ mul .Values.worker.replicas .Values.worker.processes | quote }}
 {{- end }}
