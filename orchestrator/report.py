@@ -8,6 +8,7 @@ import msgspec
 from msgspec import Struct
 
 from orchestrator.books import Books, Outcome
+from orchestrator.lifecycle import CellState
 from orchestrator.plan import Plan
 from orchestrator.progress import DOCUMENT_VERSION, Progress, Status
 
@@ -66,7 +67,7 @@ def _categories(status: Status) -> Iterable[dict[str, Any]]:
     for phase in status.phases:
         yield {
             "category": phase.category,
-            "state": str(phase.state),
+            "state": str(phase.state if phase.waiting else CellState.SETTLED),
             "users": phase.units,
             "settled": phase.settled,
             "failed": phase.failed,
@@ -117,7 +118,7 @@ def as_html(report: Report) -> str:
 def _sentences(report: Report) -> list[str]:
     run, books = report.run, report.books
     sentences = [
-        f"The run is {str(run['state']).replace('_', ' ')}. It covers {run['users'] or 0:,} users "
+        f"The run is {str(run['state']).replace('_', ' ')}. It covers {_counted(run['users'])} "
         f"and what the service held of them at {report.incident['as_of']}"
         + (f" ({report.incident['reference']})." if report.incident["reference"] else "."),
         "",
@@ -133,11 +134,10 @@ def _sentences(report: Report) -> list[str]:
         for outcome, meaning in OUTCOMES.items()
         if getattr(books, outcome)
     ]
-    if books.repaired or books.degraded:
-        sentences.append(
-            f"- of those restored, {books.repaired:,} were repaired and {books.degraded:,} lack "
-            "fields that are known to be missing"
-        )
+    if books.repaired:
+        sentences.append(f"- {books.repaired:,} of them were repaired")
+    if books.degraded:
+        sentences.append(f"- {books.degraded:,} of them lack fields that are known to be missing")
     if books.lost:
         sentences.append(f"- {books.lost:,} items of the census are in no source: lost")
     if report.approvals:
@@ -146,6 +146,10 @@ def _sentences(report: Report) -> list[str]:
             f"Submitted by {run['author']}, approved by {', '.join(report.approvals)}.",
         ]
     return sentences
+
+
+def _counted(users: int | None) -> str:
+    return "1 user" if users == 1 else f"{users or 0:,} users"
 
 
 def _tables(report: Report) -> Iterable[Table]:

@@ -91,8 +91,8 @@ def submit(
     import sys
 
     from orchestrator.cli import streams
-    from orchestrator.cli.output import hint
     from orchestrator.cli.session import operator, session
+    from orchestrator.cli.steering import go_on
     from orchestrator.cli.waiting import wait_for
 
     approvers = list(dict.fromkeys(operator(name) for name in approve or ()))
@@ -106,11 +106,10 @@ def submit(
         except BrokenPipeError:
             streams.mute(sys.stdout)
         if wait or approvers:
-            return wait_for(asked, run_id, approve=approvers, to_the_end=wait).exit
-        hint(f"watch it: reinstate watch {run_id}")
-        if not asked.progress.is_led():
-            hint("nothing moves it yet, no engine is running: reinstate up")
-    return Exit.DONE
+            ended = wait_for(asked, run_id, approve=approvers, to_the_end=wait).exit
+            if wait or ended is not Exit.DONE:
+                return ended
+        return go_on(asked, run_id, wait=False)
 
 
 def refuse_own_approval(author: str, approvers: "list[str]") -> None:

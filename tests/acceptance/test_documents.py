@@ -9,10 +9,12 @@ from pathlib import Path
 
 import pytest
 
+from orchestrator.books import Outcome
 from orchestrator.catalogue import installed
 from orchestrator.cli.exits import Exit
 from orchestrator.cli.main import COMMANDS
 from orchestrator.cli.reference import reference
+from orchestrator.lifecycle import BatchState, CellState, RunState, UnitState
 from orchestrator.plan import OnConflict
 from orchestrator.reasons import Reason
 from orchestrator.settings import KNOWN
@@ -104,6 +106,31 @@ def test_every_command_that_is_shown_exists(name):
 def test_every_variable_that_is_named_exists(name):
     named = set(re.findall(r"\bREINSTATE_[A-Z_]*[A-Z]\b", text_of(name)))
     assert named <= set(KNOWN) | {"REINSTATE_CORPUS"}
+
+
+@pytest.mark.parametrize("name", DOCUMENTS)
+def test_every_file_that_is_named_exists(name):
+    roots = "orchestrator|workers|tests|plans|docs|benchmarks|deploy"
+    for named in re.findall(rf"`((?:{roots})/[\w./{{}},-]*)`", text_of(name)):
+        if "mailbox" in named:  # the example of how a source is added
+            continue
+        for path in expanded(named):
+            assert (ROOT / path).exists(), f"{name}: {path}"
+
+
+def expanded(path: str) -> list[str]:
+    """`a/{b,c}.py` as a shell takes it."""
+    braces = re.fullmatch(r"(.*)\{(.*)\}(.*)", path)
+    if braces is None:
+        return [path]
+    return [f"{braces[1]}{word}{braces[3]}" for word in braces[2].split(",")]
+
+
+def test_every_state_and_outcome_is_described():
+    text = text_of("docs/architecture.md")
+    words = {str(word) for kind in (RunState, CellState, UnitState, Outcome) for word in kind}
+    words |= {str(word) for word in BatchState}
+    assert {word for word in words if not re.search(rf"\b{word}\b", text)} == set()
 
 
 # The command line ---------------------------------------------------------------------------------
