@@ -135,9 +135,9 @@ def _sentences(report: Report) -> list[str]:
         if getattr(books, outcome)
     ]
     if books.repaired:
-        sentences.append(f"- {books.repaired:,} of them were repaired")
+        sentences.append(f"- of those restored, {books.repaired:,} were repaired")
     if books.degraded:
-        sentences.append(f"- {books.degraded:,} of them lack fields that are known to be missing")
+        sentences.append(f"- of those restored, {books.degraded:,} lack fields, known by name")
     if books.lost:
         sentences.append(f"- {books.lost:,} items of the census are in no source: lost")
     if report.approvals:
