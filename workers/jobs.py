@@ -155,7 +155,6 @@ def workplace() -> Workplace:
             secret=resolve,
             name=f"{socket.gethostname()}:{pid}:{secrets.token_hex(2)}",
             lease_ms=settings.lease_seconds * 1000,
-            workers=settings.workers,
             monotonic=time.monotonic,
             sleep=time.sleep,
             deadline=die_after,

@@ -73,8 +73,6 @@ class Workplace:
     secret: Callable[[str], str]
     name: str
     lease_ms: int = 60_000
-    workers: int = 1
-    """Worker processes that share a target's limits."""
     monotonic: Callable[[], float] = lambda: 0.0
     sleep: Callable[[float], None] = lambda _: None
     deadline: Callable[[float], None] = lambda _: None

@@ -42,10 +42,11 @@ def preview(
     author: Author = None,
     output: Format = "table",
 ) -> Exit:
-    """Say what a plan would do to the data as it is now, without writing anything.
+    """Say what a plan would do to the data as it is now, without writing any of it.
 
-    Everything is read, validated and decided as in the run itself. The digest it ends with
-    makes `submit --preview DIGEST` refuse when plan or recovered data have changed since.
+    Everything is read, validated and decided as in the run itself. As there, inspection proves
+    each target by a probe, and makes a folder or table of ours that is missing. The digest it
+    ends with makes `submit --preview DIGEST` refuse when plan or recovered data have changed since.
 
     Ends with 3 where units failed, and with 7 where the plan would be refused.
     """

@@ -298,12 +298,3 @@ def halfway(first: int, last: int) -> int:
         width *= 2
     cut = (last // width) * width
     return cut if first < cut <= last else first + (last - first + 1) // 2
-
-
-def in_flight(connection: Connection) -> int:
-    """How many batches are with the broker or a worker."""
-    return len(
-        connection.execute(
-            select(batch.c.id).where(batch.c.state.in_((BatchState.DISPATCHED, BatchState.RUNNING)))
-        ).all()
-    )
