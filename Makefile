@@ -1,5 +1,5 @@
 # make demo    the whole story on this machine
-# make test    everything is proven; needs no root and no servers of yours
+# make test    everything is proven, with servers and a browser of its own
 # make simulate  whole runs under seeded faults: SEEDS=0..2000, or SEED=17 with its history
 # make chaos   break real processes at random: SECONDS=180 SEED=… LEDGER=postgresql|sqlite
 # make check   lint, types, layers, dead code, spelling
@@ -70,8 +70,9 @@ $(VENV)/.run: requirements/run.txt requirements/build.txt pyproject.toml | $(BIN
 	$(PIP) install --no-deps --no-build-isolation --editable .
 	@touch $@
 
-$(VENV)/.test: requirements/test.txt $(VENV)/.run
+$(VENV)/.test: requirements/test.txt tests/machine.sh $(VENV)/.run
 	$(PIP) install --require-hashes -r requirements/test.txt
+	tests/machine.sh
 	@touch $@
 
 $(VENV)/.lint: requirements/lint.txt $(VENV)/.run
