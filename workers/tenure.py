@@ -1,0 +1,96 @@
+"""Holds a batch under its lease: heartbeats with checkpoints, the end, and when to stop.
+
+What was checkpointed is never done again; nothing is recorded once the lease is lost.
+"""
+
+from collections.abc import Sequence
+
+from sqlalchemy import Connection, select
+
+from orchestrator.flow_control import Answers
+from orchestrator.ledger import outcomes, pressure
+from orchestrator.ledger.leases import Batch
+from orchestrator.ledger.outcomes import UnitResult
+from orchestrator.ledger.schema import run
+from orchestrator.lifecycle import BatchState, RunState
+from workers.workplace import Workplace
+
+
+class Stopped(Exception):
+    """The run was paused or cancelled: hand the rest back as `leaves`."""
+
+    def __init__(self, leaves: BatchState) -> None:
+        super().__init__(leaves)
+        self.leaves = leaves
+
+
+class Tenure:
+    """One batch while it is ours. Everything here raises `LeaseLost` when it no longer is."""
+
+    def __init__(self, work: Workplace, held: Batch, results: Sequence[UnitResult]) -> None:
+        self.held = held
+        self.results: list[UnitResult] = list(results)
+        """Units that are finished and not recorded yet."""
+        self.verified: list[int] = []
+        """Journal rows all of whose writes were read back, not recorded yet."""
+        self.answers = Answers(ended=1)
+        """What the target made of what it was asked."""
+        self._work = work
+        self._recorded: set[int] = set()
+        self.began = self._beat_at = work.monotonic()
+
+    def beat(self) -> None:
+        """Keep the lease and record what is finished, when it is time to. Raises `Stopped`."""
+        work = self._work
+        now = work.monotonic()
+        if now - self._beat_at < work.lease_ms / 4000:
+            return
+        self._beat_at = now
+        with work.ledger.begin() as connection:
+            outcomes.checkpoint(
+                connection,
+                self.held,
+                self.results,
+                verified=self.verified,
+                now=work.ledger.clock(connection),
+                lease_ms=work.lease_ms,
+            )
+            state = self._state(connection)
+        work.deadline(work.lease_ms / 1000 - (work.monotonic() - now))
+        self._recorded |= {result.user for result in self.results}
+        self.results, self.verified = [], []
+        _go_on(state)
+
+    def go_on(self, connection: Connection) -> None:
+        """Raise `Stopped` unless the run is running."""
+        _go_on(self._state(connection))
+
+    def ended(self) -> set[int]:
+        """Users whose unit has its result."""
+        return {result.user for result in self.results} | self._recorded
+
+    def finish(self, *, state: BatchState) -> None:
+        """Record the last results and give the batch back."""
+        work = self._work
+        with work.ledger.begin() as connection:
+            outcomes.finish(
+                connection,
+                self.held,
+                self.results,
+                verified=self.verified,
+                now=work.ledger.clock(connection),
+                state=state,
+            )
+            pressure.note_answers(connection, self.held, self.answers)
+
+    def _state(self, connection: Connection) -> RunState:
+        return RunState(
+            connection.execute(select(run.c.state).where(run.c.id == self.held.run)).scalar_one()
+        )
+
+
+def _go_on(state: RunState) -> None:
+    if state is RunState.CANCELLED:
+        raise Stopped(BatchState.CANCELLED)
+    if state is not RunState.RUNNING:
+        raise Stopped(BatchState.READY)
