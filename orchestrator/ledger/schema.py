@@ -372,3 +372,101 @@ allowance = Table(
     postgresql_with=_HALF_FULL,
 )
 """Until when a phase's limits are used up by what its workers have reserved."""
+
+token = Table(
+    "token",
+    metadata,
+    Column("id", String(12), primary_key=True),
+    Column("hash", LargeBinary(32), nullable=False),
+    Column("purpose", Text, nullable=False),
+    Column("holder", Text, nullable=False),
+    Column("role", String(12), nullable=False),
+    Column("scopes", Text, nullable=False),  # JSON list; empty: everything that the role may
+    Column("runs", Text),  # JSON list of run ids; NULL: every run
+    Column("created_at", BigInteger, nullable=False),
+    Column("created_by", Text, nullable=False),
+    Column("expires_at", BigInteger),
+    Column("revoked_at", BigInteger),
+    Column("last_used_at", BigInteger),
+    Index("token_by_hash", "hash", unique=True),
+)
+"""Who may ask the API for what; the token itself is nowhere."""
+
+browser_session = Table(
+    "browser_session",
+    metadata,
+    Column("id", String(12), primary_key=True),
+    Column("hash", LargeBinary(32), nullable=False),
+    Column("previous", LargeBinary(32)),  # until a little after it was rotated
+    Column("offered", Boolean, nullable=False),  # a login code that nobody has used yet
+    Column("token", String(12)),  # NULL: by single sign-on
+    Column("holder", Text, nullable=False),
+    Column("role", String(12), nullable=False),
+    Column("scopes", Text, nullable=False),
+    Column("runs", Text),
+    Column("created_at", BigInteger, nullable=False),
+    Column("rotated_at", BigInteger, nullable=False),
+    Column("seen_at", BigInteger, nullable=False),
+    Column("expires_at", BigInteger, nullable=False),
+    Index("browser_session_by_hash", "hash", unique=True),
+    Index("browser_session_by_previous", "previous"),
+)
+"""Browsers that are logged in, and codes that log one in once."""
+
+idempotency = Table(
+    "idempotency",
+    metadata,
+    Column("holder", Text, primary_key=True),
+    Column("key", String(255), primary_key=True),
+    Column("request", LargeBinary(32), nullable=False),  # hash of method, path and body
+    Column("status", Integer),  # NULL while it is being answered
+    Column("sealed", LargeBinary),  # the answer
+    Column("at", BigInteger, nullable=False),
+    Index("idempotency_by_age", "at"),
+)
+"""What was answered to which Idempotency-Key."""
+
+stored_plan = Table(
+    "stored_plan",
+    metadata,
+    Column("id", String(16), primary_key=True),
+    Column("version", Integer, primary_key=True, autoincrement=False),
+    Column("name", Text, nullable=False),
+    Column("text", Text, nullable=False),
+    Column("digest", String(64), nullable=False),
+    Column("folder", Text, nullable=False),  # where relative paths start
+    Column("author", Text, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    Index("stored_plan_by_age", "created_at", "id"),
+)
+"""Plans kept apart from runs; every version of each."""
+
+operation = Table(
+    "operation",
+    metadata,
+    Column("id", String(16), primary_key=True),
+    Column("run", String(16), nullable=False),
+    Column("kind", String(12), nullable=False),  # retry
+    Column("state", String(12), nullable=False),  # prepared | canary | started | dropped
+    Column("query", LargeBinary, nullable=False),  # sealed: it may name a user
+    Column("units", BigInteger, nullable=False),
+    Column("canary", Integer),
+    Column("author", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    Column("confirmed_by", Text),
+    Column("confirmed_at", BigInteger),
+    Index("operation_by_run", "run", "created_at", "id"),
+)
+"""Bulk work that was asked for: looked at first, then confirmed."""
+
+operation_unit = Table(
+    "operation_unit",
+    metadata,
+    Column("operation", String(16), primary_key=True),
+    Column("user", Integer, primary_key=True, autoincrement=False),
+    Column("phase", SmallInteger, primary_key=True, autoincrement=False),
+    Column("begun", Boolean, nullable=False),
+    Column("skipped", Text),  # why nothing was done about it
+)
+"""The units that an operation is about, frozen when it was prepared."""
