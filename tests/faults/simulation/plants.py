@@ -57,7 +57,7 @@ class NoGate(Plant):
 
     def after_tick(self, world: "World") -> None:
         """Open everything."""
-        if not world.run_id or world.progress.state(world.run_id) is not RunState.RUNNING:
+        if not world.run_id or world.state() is not RunState.RUNNING:
             return
         with world.ledger.begin() as connection:
             connection.execute(

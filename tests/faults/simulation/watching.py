@@ -6,12 +6,8 @@ Reads raw rows inside the transactions of the simulated service, and counts by i
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Connection, func, select
-
 from orchestrator.items import UserId
-from orchestrator.ledger.database import Ledger
 from orchestrator.ledger.leases import Ring
-from orchestrator.ledger.schema import batch, cell, journal, unit
 from orchestrator.lifecycle import TERMINAL_UNITS, CellState, UnitState
 from orchestrator.ports import Write
 from tests.faults.simulation.population import CATEGORIES
@@ -68,28 +64,26 @@ class Watching:
 
     # Transactions ---------------------------------------------------------------------------------
 
-    def committing(self, connection: Connection, me: Actor) -> None:
-        """Look at what is about to be committed."""
-        rows = connection.execute(
-            select(unit.c.user, unit.c.phase, unit.c.state, unit.c.settled_at)
-        ).all()
+    def committing(self, me: Actor) -> None:
+        """Look at what is about to be committed, from within the transaction."""
+        look = self.world.look
+        rows = look("SELECT user, phase, state, settled_at FROM unit")
+        ((newest,),) = look("SELECT max(id) FROM journal")
         self._after_commit = {
             "units": {(row[0], row[1]): (row[2], row[3]) for row in rows},
-            "journal": connection.execute(select(func.max(journal.c.id))).scalar() or 0,
+            "journal": newest or 0,
             "actor": me.name,
         }
         if me.name in self._taken and (
             self._after_commit["units"] != self.units
             or self._after_commit["journal"] > self.journal
         ):
-            self._fenced(connection, *self._taken[me.name])
+            self._fenced(*self._taken[me.name])
 
-    def _fenced(self, connection: Connection, ring: Ring, name: str) -> None:
+    def _fenced(self, ring: Ring, name: str) -> None:
         """Only who holds the batch changes anything."""
-        row = connection.execute(
-            select(batch.c.epoch, batch.c.worker).where(batch.c.id == ring.batch)
-        ).one()
-        if (row.epoch, row.worker) != (ring.epoch, name):
+        (held,) = self.world.look("SELECT epoch, worker FROM batch WHERE id = ?", ring.batch)
+        if held != (ring.epoch, name):
             self.found.append(f"G6 batch {ring.batch}: an epoch that was over changed the ledger")
 
     def committed(self, me: Actor) -> None:
@@ -117,13 +111,9 @@ class Watching:
 
     # Gates ----------------------------------------------------------------------------------------
 
-    def held_cells(self, ledger: Ledger) -> set[Cell]:
+    def held_cells(self) -> set[Cell]:
         """Cells that wait for a person."""
-        with ledger.read() as connection:
-            rows = connection.execute(
-                select(cell.c.phase, cell.c.wave).where(cell.c.state == CellState.HELD)
-            )
-            return {(row.phase, row.wave) for row in rows}
+        return set(self.world.look("SELECT phase, wave FROM cell WHERE state = ?", CellState.HELD))
 
     def wave_of(self, number: int) -> int:
         """By the plan's words: so many canaries, then everyone."""

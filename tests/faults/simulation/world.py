@@ -6,19 +6,18 @@ then `checkers.violations` judges. What must hold at every moment is judged here
 
 import hashlib
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, create_engine, event, func, select
-from sqlalchemy.pool import StaticPool
+from sqlalchemy import Connection, select
 
 from orchestrator.conductor import Conductor
 from orchestrator.errors import Unavailable
 from orchestrator.items import Ident, UserId
 from orchestrator.ledger.database import Ledger
-from orchestrator.ledger.schema import batch, exception, unit
+from orchestrator.ledger.schema import unit
 from orchestrator.lifecycle import TERMINAL_RUNS, BatchState, RunState
 from orchestrator.planner import read_plan
 from orchestrator.ports import Entry, Fate, Live, Place, Target, Write, Written
@@ -27,6 +26,7 @@ from orchestrator.query import parse
 from orchestrator.runs import Runs, Submission
 from orchestrator.sealing import Sealer
 from tests.faults.simulation.broker import Broker
+from tests.faults.simulation.memory_ledger import MemoryLedger, SharedLedger
 from tests.faults.simulation.plants import Plant
 from tests.faults.simulation.population import (
     READERS,
@@ -90,8 +90,9 @@ class World:
         self.batch_users = rng.choice((1, 2, 3))
         self.broker = Broker(self.schedule, self.weather, self._wake_workers)
         self.sealer = Sealer(bytes(range(32)))
-        self._engine = _one_connection()
-        self.plant.on_engine(self._engine)
+        self._memory = MemoryLedger()
+        self.look = self._memory.look
+        self.plant.on_engine(self._memory.engine)
         self.ledger = self._wire(None)
         self.progress = Progress(self.ledger, self.sealer)
         self.runs = Runs(self.ledger, self.sealer, new_id=lambda: "simulated")
@@ -127,7 +128,6 @@ class World:
     def run(self) -> None:
         """Live until everything rests; raises what breaks the simulation itself."""
         add, rng = self.schedule.add, self.rng
-        self.ledger.prepare()
         for number in range(rng.choice((1, 1, 2))):
             self._conductors.append(add(f"conductor{number}", self._conduct))
         for number in range(rng.choice((1, 2, 3))):
@@ -137,7 +137,7 @@ class World:
 
     def close(self) -> None:
         """Forget the ledger."""
-        self._engine.dispose()
+        self._memory.close()
 
     def _conduct(self) -> None:
         me = self._me()
@@ -219,11 +219,11 @@ class World:
 
     def _steer(self) -> None:
         """Approve, promote what is held, and at last retry what has failed."""
-        state = self.progress.state(self.run_id)
+        state = self.state()
         if state is RunState.AWAITING_APPROVAL and self.approvals:
             self.runs.approve(self.run_id, who="jo", reason="")
         elif state is RunState.RUNNING:
-            cells = self.watching.held_cells(self.ledger)
+            cells = self.watching.held_cells()
             if cells:
                 self.watching.promoted |= cells
                 self.runs.promote(self.run_id, who="jo", reason="")
@@ -254,7 +254,7 @@ class World:
             self.schedule.note(f"{user} is declined")
 
     def _pause(self) -> None:
-        if self.progress.state(self.run_id) is not RunState.RUNNING:
+        if self.state() is not RunState.RUNNING:
             return
         self.runs.pause(self.run_id, who="jo", reason="look")
         self.schedule.sleep(self.rng.random() * 100)
@@ -285,7 +285,7 @@ class World:
         match moment:
             case "commit":
                 assert connection is not None
-                self.watching.committing(connection, me)
+                self.watching.committing(me)
                 if me.mortal and self._strikes("kill"):
                     self.schedule.kill()
             case "committed":
@@ -425,8 +425,8 @@ class World:
             return int(self.schedule.now * 1000)
 
         if me is None:
-            return _Shared(self._engine, clock)
-        return WiredLedger("sqlite://", clock=clock, points=self, engine=self._engine)
+            return SharedLedger(self._memory.engine, clock)
+        return WiredLedger("sqlite://", clock=clock, points=self, engine=self._memory.engine)
 
     def _me(self) -> Actor:
         assert self.schedule.current is not None
@@ -452,19 +452,13 @@ class World:
     def _until_due(self) -> float:
         """Until the next moment at which a conductor could find something to do."""
         now = self.schedule.now
-        with self.ledger.read() as connection:
-            in_flight = (BatchState.DISPATCHED, BatchState.RUNNING)
-            lease = connection.execute(
-                select(func.min(batch.c.lease_until)).where(batch.c.state.in_(in_flight))
-            ).scalar()
-            due = connection.execute(
-                select(func.min(batch.c.not_before)).where(batch.c.state == BatchState.READY)
-            ).scalar()
-            waits = connection.execute(
-                select(func.min(exception.c.not_before)).where(
-                    exception.c.not_before > int(now * 1000)
-                )
-            ).scalar()
+        ((lease, due, waits),) = self.look(
+            "SELECT (SELECT min(lease_until) FROM batch WHERE state IN (?, ?)),"
+            " (SELECT min(not_before) FROM batch WHERE state = ?),"
+            " (SELECT min(not_before) FROM exception WHERE not_before > ?)",
+            *(BatchState.DISPATCHED, BatchState.RUNNING, BatchState.READY),
+            int(now * 1000),
+        )
         moments = [moment / 1000 for moment in (lease, due, waits) if moment]
         nearest = min((moment for moment in moments if moment > now), default=now + 900)
         return min(nearest - now + 0.01, 900.0) + self.rng.random()
@@ -476,7 +470,7 @@ class World:
         if any(actor.stalled for actor in schedule.actors) or self.broker.messages:
             return False
         if self._operated and self.run_id:
-            self.at_rest = self.progress.state(self.run_id) in TERMINAL_RUNS
+            self.at_rest = self.state() in TERMINAL_RUNS
         return self.at_rest
 
     def newest(self, truth: Truth) -> bytes:
@@ -488,6 +482,11 @@ class World:
         raise KeyError(truth.ident)
 
     # For whoever looks on -------------------------------------------------------------------------
+
+    def state(self) -> RunState:
+        """Of the run."""
+        ((state,),) = self.look("SELECT state FROM run WHERE id = ?", self.run_id)
+        return RunState(state)
 
     def fingerprint(self) -> str:
         """Of the whole history: equal for equal seeds."""
@@ -506,36 +505,3 @@ class World:
 def _imagined(write: Write) -> Live:
     entry = Entry(owner=write.owner, ref=write.ref, version="?", ident=write.item.ident)
     return Live(entry=entry, content=write.item.content)
-
-
-class _Shared(Ledger):
-    """The ledger without yield points, for those who only look on."""
-
-    def __init__(self, engine: Any, clock: Callable[[Connection], int]) -> None:
-        super().__init__("sqlite://", clock=clock)
-        self._shared = engine
-
-    @property
-    def engine(self) -> Any:
-        """The simulation's."""
-        return self._shared
-
-
-def _one_connection() -> Any:
-    """SQLite in memory: one connection, since one actor at a time is in a transaction."""
-    engine = create_engine(
-        "sqlite://",
-        poolclass=StaticPool,
-        hide_parameters=True,
-        connect_args={"check_same_thread": False},
-    )
-
-    def connected(connection: Any, _record: Any) -> None:
-        connection.isolation_level = None
-
-    def begun(connection: Connection) -> None:
-        connection.exec_driver_sql("BEGIN IMMEDIATE")
-
-    event.listen(engine, "connect", connected)
-    event.listen(engine, "begin", begun)
-    return engine
