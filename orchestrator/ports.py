@@ -204,8 +204,16 @@ class Write(Struct, frozen=True, kw_only=True, gc=False):
     expected: str | None = None
 
 
+class Removal(Struct, frozen=True, kw_only=True, gc=False):
+    """One removal: of `ref` in exactly the version `expected`, with its attachments."""
+
+    owner: UserId
+    ref: str
+    expected: str
+
+
 class Fate(StrEnum):
-    """What became of a write."""
+    """What became of a write or a removal."""
 
     DONE = "done"
     CONFLICT = "conflict"
@@ -259,6 +267,17 @@ class Target(Protocol):
 
         One item's refusal harms no other. Raises `Unavailable` when the target is away; what was
         written by then is found by looking again.
+        """
+        ...
+
+    def remove(self, category: str, removals: Sequence[Removal]) -> list[Written]:
+        """Carry out each removal by itself or not at all; the answers are in the same order.
+
+        What undo asks for. CONFLICT where another version is there, a tombstone, or nothing; what
+        a removal that died left half done is finished then. REFUSED, and nothing is ever removed,
+        where the target cannot compare versions. Where its users' deletions leave a tombstone a
+        removal leaves one too, and `version` is its; else `version` is empty. Raises
+        `Unavailable` when the target is away; what was removed by then is found by looking again.
         """
         ...
 

@@ -13,7 +13,15 @@ import msgspec
 import pytest
 
 from orchestrator.items import Attachment, Digest, Ident, Item, Media, UserId
-from orchestrator.ports import Capabilities, Place, Surroundings, Target, TargetKind, Write
+from orchestrator.ports import (
+    Capabilities,
+    Place,
+    Removal,
+    Surroundings,
+    Target,
+    TargetKind,
+    Write,
+)
 
 CARD = Media("vcf", "text/vcard")
 
@@ -106,3 +114,8 @@ def replace(entry, content, *, ident=None, attachments=()) -> Write:
         ref=entry.ref,
         expected=entry.version,
     )
+
+
+def removal(entry) -> Removal:
+    """The removal of exactly the version that was seen."""
+    return Removal(owner=entry.owner, ref=entry.ref, expected=entry.version)

@@ -16,8 +16,8 @@ import pytest
 from orchestrator import catalogue
 from orchestrator.errors import Unavailable
 from orchestrator.items import Attachment, Ident
-from orchestrator.ports import Fate, Place
-from tests.conformance.target_example import CARD, create, replace
+from orchestrator.ports import Fate, Place, Removal
+from tests.conformance.target_example import CARD, create, removal, replace
 
 KINDS = catalogue.installed().targets.names()
 CATEGORIES = ["contacts", "notes"]
@@ -498,6 +498,115 @@ def test_a_tombstone_is_replaced_by_its_version_only(example, target):
     assert one(target, replace(alive, b"back")).fate is Fate.CONFLICT
     assert one(target, replace(tombstone, b"back")).fate is Fate.DONE
     assert holds(target, ANNA) == {(ANNA, write.ref): b"back"}
+
+
+def take(target, *entries, category="contacts"):
+    return target.remove(category, [removal(entry) for entry in entries])
+
+
+def test_the_right_version_is_removed_with_its_attachments_and_no_other(example, target):
+    parts = [Attachment(name="sidecar.json", data=b"{}")] if example.attachments else []
+    kept, going = create(target, ANNA, "a", b"kept"), create(target, ANNA, "b", b"going")
+    target.write("contacts", [kept, create(target, ANNA, "b", b"going", attachments=parts)])
+    target.write("notes", [create(target, ANNA, "b", b"other"), create(target, BERT, "b", b"his")])
+    before = survey(target, ANNA, BERT, category="notes")
+    entries = {entry.ref: entry for entry in survey(target, ANNA)}
+    [answer] = take(target, entries[going.ref])
+    if not example.promises.compare_and_set:
+        assert answer.fate is Fate.REFUSED
+        assert answer.detail
+        assert len(holds(target, ANNA)) == 2
+        return
+    assert answer.fate is Fate.DONE
+    assert holds(target, ANNA) == {(ANNA, kept.ref): b"kept"}
+    assert [e.ref for e in survey(target, ANNA) if not e.deleted] == [kept.ref]
+    assert fetch(target, ANNA, going.ref) is None
+    assert survey(target, ANNA, BERT, category="notes") == before
+
+
+def test_a_stale_version_is_never_removed(example, target):
+    write = create(target, ANNA, "a", b"old!")
+    one(target, write)
+    [entry] = survey(target, ANNA)
+    example.put("contacts", Place(owner=ANNA, ref=write.ref), b"hers")  # of the same length
+    wrong = ["", "0", "stale", entry.version, entry.version + "0"]
+    answers = [
+        target.remove("contacts", [Removal(owner=ANNA, ref=write.ref, expected=version)])[0]
+        for version in wrong
+    ]
+    fate = Fate.CONFLICT if example.promises.compare_and_set else Fate.REFUSED
+    assert {answer.fate for answer in answers} == {fate}
+    assert holds(target, ANNA) == {(ANNA, write.ref): b"hers"}
+
+
+def test_what_is_not_there_is_not_removed(example, target):
+    if not example.promises.compare_and_set:
+        pytest.skip("removes nothing")
+    write = create(target, ANNA, "a", b"x")
+    one(target, write)
+    [entry] = survey(target, ANNA)
+    other = Removal(owner=ANNA, ref=example.foreign(), expected=entry.version)
+    strangers = [Removal(owner=name, ref=name, expected="1") for name in HOSTILE]
+    answers = target.remove("contacts", [removal(entry), removal(entry), other, *strangers])
+    fates = [answer.fate for answer in answers]
+    assert sorted(fates[:2]) == [Fate.CONFLICT, Fate.DONE]
+    assert set(fates[2:]) == {Fate.CONFLICT}
+    assert take(target, entry)[0].fate is Fate.CONFLICT
+    assert target.remove("contacts", []) == []
+
+
+def test_a_removal_is_told_as_a_user_s_deletion_is(example, target):
+    if not example.promises.compare_and_set:
+        pytest.skip("removes nothing")
+    parts = [Attachment(name="old.json", data=b"{}")] if example.attachments else []
+    write = create(target, ANNA, "a", b"x", attachments=parts)
+    one(target, write)
+    before = datetime.now(UTC) - timedelta(seconds=3)
+    [answer] = take(target, *survey(target, ANNA))
+    again = create(target, ANNA, "a", b"again")
+    if not example.promises.tombstones:
+        assert answer.version == ""
+        assert survey(target, ANNA) == []
+        assert one(target, again).fate is Fate.DONE
+    else:
+        [entry] = survey(target, ANNA)
+        assert entry.deleted
+        assert entry.version == answer.version
+        assert before < entry.modified < datetime.now(UTC) + timedelta(seconds=3)
+        assert take(target, entry)[0].fate is Fate.CONFLICT
+        assert one(target, again).fate is Fate.CONFLICT
+        assert one(target, replace(entry, b"again")).fate is Fate.DONE
+    live = fetch(target, ANNA, write.ref)
+    assert (live.content, live.attachments) == (b"again", ())
+
+
+def test_of_many_who_remove_or_replace_the_same_version_one_succeeds(example, target):
+    if not example.promises.compare_and_set:
+        pytest.skip("removes nothing")
+    target.write("contacts", [create(target, ANNA, f"i{n}", b"old") for n in range(20)])
+    entries = survey(target, ANNA)
+
+    def worker(number):
+        def work():
+            mixed = random.Random(number).sample(entries, len(entries))
+            return [
+                (entry.ref, answer.fate.value, number)
+                for entry in mixed
+                for answer in (
+                    take(target, entry)
+                    if number % 2
+                    else target.write("contacts", [replace(entry, b"new")])
+                )
+            ]
+
+        return work
+
+    found = [each for part in apart(example, [worker(n) for n in range(4)]) for each in part]
+    winners = {ref: number for ref, fate, number in found if fate == "done"}
+    assert sum(fate == "done" for _, fate, _ in found) == len(entries)
+    assert {fate for _, fate, _ in found} == {"done", "conflict"}
+    kept = {(ANNA, ref): b"new" for ref, number in winners.items() if not number % 2}
+    assert holds(target, ANNA) == kept
 
 
 def test_no_other_owner_or_category_is_touched(example, target):

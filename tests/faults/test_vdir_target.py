@@ -15,7 +15,7 @@ import pytest
 from orchestrator.errors import Unavailable
 from orchestrator.items import Attachment, UserId
 from orchestrator.ports import Fate, Place, Surroundings
-from tests.conformance.target_example import create, replace
+from tests.conformance.target_example import create, removal, replace
 from workers.storage import durable
 from workers.targets.vdir import Vdir
 
@@ -130,6 +130,32 @@ def test_killed_anywhere_while_replacing_the_live_item_is_old_or_new(tmp_path):
         if survived:
             break
     assert number > 10
+
+
+def test_killed_anywhere_while_removing_the_next_removal_leaves_nothing(tmp_path):
+    survived = False
+    for number in count(1):
+        folder = tmp_path / str(number)
+        (folder / "live").mkdir(parents=True)
+        target = opened(folder, exclusive=True)
+        kept = create(target, "anna", "kept", b"kept", attachments=parts("one"))
+        going = create(target, "anna", "going", b"going", attachments=parts("one", "two"))
+        target.write("contacts", [kept, going])
+        entries = {entry.ref: entry for entry in target.survey("contacts", ["anna"])}
+        asked = [removal(entries[going.ref])]
+        survived = not killed_at(number, lambda t=target, a=asked: t.remove("contacts", a))
+        found = holds(target, "anna")
+        whole = ("anna", going.ref) in found
+        if whole:
+            assert found["anna", going.ref] == (b"going", frozenset(parts("one", "two")))
+        [answer] = target.remove("contacts", asked)
+        assert answer.fate is (Fate.DONE if whole else Fate.CONFLICT)
+        assert holds(target, "anna") == {("anna", kept.ref): (b"kept", frozenset(parts("one")))}
+        names = sorted(path.name for path in (folder / "live" / "anna" / "contacts").iterdir())
+        assert names == ["kept.vcf", "kept.vcf.one"]
+        if survived:
+            break
+    assert number > 5
 
 
 def test_an_item_that_somebody_makes_in_the_last_moment_gets_none_of_our_attachments(

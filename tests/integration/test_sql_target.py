@@ -15,7 +15,7 @@ from sqlalchemy import NullPool, create_engine, make_url, text
 from orchestrator.errors import Unavailable
 from orchestrator.items import Attachment, UserId
 from orchestrator.ports import Fate, Place, Surroundings, Write
-from tests.conformance.target_example import create, item, replace
+from tests.conformance.target_example import create, item, removal, replace
 from workers.storage.tables import Table
 from workers.targets.sql import Sql
 
@@ -424,6 +424,44 @@ def test_a_row_that_is_deleted_and_made_again_is_another_version(service):
     )
     assert one(target, replace(entry, b"ours")).fate is Fate.CONFLICT
     assert fetch(target, OWNER, "a").content == b"hers"
+
+
+def test_without_a_column_for_deletions_a_removed_row_goes_unless_the_table_forbids_it(postgresql):
+    target, _ = scores_target(postgresql)
+    boards = ["chess", "go", "kept"]
+    target.write("high_scores", [score(target, board, value=7) for board in boards])
+    postgresql.execute(
+        "CREATE TABLE prizes (player TEXT, board VARCHAR(20),"
+        " FOREIGN KEY (player, board) REFERENCES scores)"
+    )
+    postgresql.execute("INSERT INTO prizes VALUES ('anna', 'go')")
+    entries = {entry.ref: entry for entry in target.survey("high_scores", [OWNER])}
+    answers = target.remove("high_scores", [removal(entries[board]) for board in ("chess", "go")])
+    assert [answer.fate for answer in answers] == [Fate.DONE, Fate.REFUSED]
+    assert answers[1].detail
+    assert sorted(postgresql.execute("SELECT board FROM scores")) == [("go",), ("kept",)]
+
+
+def test_without_a_version_nothing_is_removed(tmp_path, request):
+    (tmp_path / "service.db").touch()
+    service = Service("sqlite:///service.db", tmp_path, request)
+    target, _ = scores_target(service)
+    one(target, score(target, "chess", value=7), "high_scores")
+    [entry] = target.survey("high_scores", [OWNER])
+    [answer] = target.remove("high_scores", [removal(entry)])
+    assert answer.fate is Fate.REFUSED
+    assert service.execute("SELECT board FROM scores") == [("chess",)]
+
+
+def test_a_removed_row_of_ours_keeps_no_content(service):
+    target = service.target()
+    target.inspect(["contacts"])
+    one(target, create(target, OWNER, "a", b"hers", attachments=[Attachment(name="p", data=b"x")]))
+    [answer] = target.remove("contacts", [removal(*target.survey("contacts", [OWNER]))])
+    assert answer.fate is Fate.DONE
+    [(content,)] = service.execute("SELECT content FROM contacts")
+    assert not content
+    assert service.execute("SELECT name FROM contacts_attachments") == []
 
 
 def test_a_write_waits_for_an_edit_under_way_and_then_gives_way(postgresql):

@@ -1,7 +1,7 @@
 """Putting staged items into a folder of item files: attachments first, the item's file last.
 
-Creating is a link, so it is never over anything. Replacing is a rename after a comparison: exact
-only while the caller holds a lock that everyone respects.
+Creating is a link, so it is never over anything. Replacing and removing are a rename after a
+comparison: exact only while the caller holds a lock that everyone respects.
 """
 
 import os
@@ -9,6 +9,7 @@ import stat
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from hashlib import sha256
 
 from orchestrator.ports import Fate, Write, Written
 from workers.storage.durable import Staging
@@ -71,6 +72,35 @@ def commit(folder: int, staging: Staging, some: Sequence[Staged]) -> None:
         if one.answer is None:
             seen = seen_of(folder, one.name, parts)
             one.answer = Written(fate=Fate.DONE, version="" if seen is None else seen.version)
+
+
+def remove(folder: int, name: str, expected: str) -> Written:
+    """Take an item of that version away: its file first, then its attachments.
+
+    In between, its file lies there under a hidden name. Whoever asks again after a crash sees by
+    it that the attachments without an item are what is left of this one.
+    """
+    hidden = f".{sha256(os.fsencode(name)).hexdigest()[:32]}.removed"
+    parts = listing(folder).get(name, [])
+    seen = seen_of(folder, name, parts)
+    if seen is None or seen.version != expected:
+        if seen is None and exists(folder, hidden):
+            _remove_parts(folder, name, hidden)
+        return Written(fate=Fate.CONFLICT)
+    if not parts:
+        os.unlink(name, dir_fd=folder)
+        return Written(fate=Fate.DONE)
+    os.rename(name, hidden, src_dir_fd=folder, dst_dir_fd=folder)
+    os.fsync(folder)  # its attachments never go before it
+    _remove_parts(folder, name, hidden)
+    return Written(fate=Fate.DONE)
+
+
+def _remove_parts(folder: int, name: str, hidden: str) -> None:
+    for part in listing(folder):  # attachments without their item are listed by themselves
+        if part.startswith(f"{name}."):
+            os.unlink(part, dir_fd=folder)
+    os.unlink(hidden, dir_fd=folder)
 
 
 def _objection(folder: int, one: Staged, parts: Sequence[str]) -> Written | None:

@@ -8,7 +8,7 @@ from typing import Any, Final
 import msgspec
 
 from orchestrator.items import Ident, UserId
-from orchestrator.ports import Entry, Fate, Write, Written
+from orchestrator.ports import Entry, Fate, Removal, Write, Written
 from workers.storage.tables import Layout, field_fits, key_fits, text_fits
 
 ROWS: Final = 2000
@@ -125,6 +125,26 @@ def named(row: Row, now: datetime) -> dict[str, Any]:
         "revised": None if revised is None else _stamp(revised),
         "now": _stamp(now),
         "expected": row.write.expected,
+    }
+
+
+def removed_arrays(removals: Sequence[Removal], now: datetime) -> dict[str, Any]:
+    """Removals as arrays, for PostgreSQL."""
+    return {
+        "users": [removal.owner for removal in removals],
+        "idents": [removal.ref for removal in removals],
+        "expecteds": [removal.expected for removal in removals],
+        "now": now,
+    }
+
+
+def removed(removal: Removal, now: datetime) -> dict[str, Any]:
+    """One removal by name, for SQLite."""
+    return {
+        "user": removal.owner,
+        "ident": removal.ref,
+        "expected": removal.expected,
+        "now": _stamp(now),
     }
 
 

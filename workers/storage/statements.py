@@ -35,6 +35,8 @@ class Statements(Struct, frozen=True, kw_only=True):
     """→ user, ident, version of what was created."""
     replace: str | None
     """→ user, ident, version of what was replaced; None: versions cannot be compared."""
+    remove: str | None
+    """→ user, ident, version of the tombstone; None: versions cannot be compared."""
     attachments: str | None
     """Of places → number, name, content, in this order."""
     drop_attachments: str | None
@@ -96,6 +98,23 @@ def _changes(layout: Layout, words: _Words, version: str) -> str:
     listed = [f"{name} = {value}" for name, value in _assignments(layout, words)]
     if layout.version is not None:
         listed.append(f"{layout.version.name} = {version} + 1")
+    return ", ".join(listed)
+
+
+def _burial(layout: Layout, words: _Words, version: str) -> str:
+    """All assignments of a removal; of a row in our own tables the content goes, too."""
+    deleted = layout.deleted
+    if deleted is None:
+        return ""
+    now = words.time_into(deleted, words.given["now"])
+    listed = [f"{deleted.name} = {'TRUE' if deleted.family is Family.BOOLEAN else now}"]
+    if layout.modified is not None:
+        at = words.time_into(layout.modified, words.given["now"])
+        listed.append(f"{layout.modified.name} = {at}")
+    if layout.version is not None:
+        listed.append(f"{layout.version.name} = {version} + 1")
+    if layout.attachments is not None and layout.content is not None:
+        listed.append(f"{layout.content.name} = ''")
     return ", ".join(listed)
 
 
@@ -192,6 +211,7 @@ def _postgresql(layout: Layout) -> Statements:
             f"UPDATE {layout.table} AS t SET {_changes(layout, words, _version_column(layout))}"
             f" FROM {expecting} WHERE {here} AND {version} = p.x RETURNING {key}, {version}"
         ),
+        remove=_postgresql_removal(layout, words, version, here=here, key=key),
         attachments=parts
         and (
             f"SELECT p.n - 1, a.name, a.content FROM {places} WITH ORDINALITY AS p(u, i, n)"
@@ -204,6 +224,24 @@ def _postgresql(layout: Layout) -> Statements:
             " unnest(CAST(%(users)b AS text[]), CAST(%(idents)b AS text[]),"
             " CAST(%(names)b AS text[]), CAST(%(contents)b AS bytea[]))"
         ),
+    )
+
+
+def _postgresql_removal(
+    layout: Layout, words: _Words, version: str, *, here: str, key: str
+) -> str | None:
+    if not layout.versioned:
+        return None
+    given = (
+        "unnest(CAST(%(users)b AS text[]), CAST(%(idents)b AS text[]),"
+        " CAST(%(expecteds)b AS text[])) AS p(u, i, x)"
+    )
+    which = f"{here} AND {version} = p.x"
+    if layout.deleted is None:
+        return f"DELETE FROM {layout.table} AS t USING {given} WHERE {which} RETURNING {key}, ''"
+    return (
+        f"UPDATE {layout.table} AS t SET {_burial(layout, words, _version_column(layout))}"
+        f" FROM {given} WHERE {which} AND {_alive(layout.deleted)} RETURNING {key}, {version}"
     )
 
 
@@ -311,6 +349,7 @@ def _sqlite(layout: Layout) -> Statements:
             f" WHERE {user.name} = {into(user, ':user')} AND {ident.name} = {into(ident, ':ident')}"
             f" AND {version} = :expected RETURNING {key}, {version}"
         ),
+        remove=_sqlite_removal(layout, words, key=key),
         attachments=parts
         and (
             f"SELECT p.key, a.name, CAST(a.content AS BLOB) FROM {places} {parts} AS a"
@@ -322,6 +361,23 @@ def _sqlite(layout: Layout) -> Statements:
             f"INSERT INTO {parts} (user_id, ident, name, content)"
             " VALUES (:user, :ident, :name, :content)"
         ),
+    )
+
+
+def _sqlite_removal(layout: Layout, words: _Words, *, key: str) -> str | None:
+    if layout.version is None:
+        return None
+    version = f"CAST({layout.version.name} AS TEXT)"
+    which = (
+        f"{layout.user.name} = {_sqlite_into(layout.user, ':user')}"
+        f" AND {layout.ident.name} = {_sqlite_into(layout.ident, ':ident')}"
+        f" AND {version} = :expected"
+    )
+    if layout.deleted is None:
+        return f"DELETE FROM {layout.table} WHERE {which} RETURNING {key}, ''"
+    return (
+        f"UPDATE {layout.table} AS t SET {_burial(layout, words, layout.version.name)}"
+        f" WHERE {which} AND {_alive(layout.deleted)} RETURNING {key}, {version}"
     )
 
 

@@ -20,6 +20,7 @@ from orchestrator.ports import (
     Fate,
     Live,
     Place,
+    Removal,
     Surroundings,
     Write,
     Written,
@@ -42,7 +43,7 @@ class Held(Struct, frozen=True, kw_only=True):
 
 
 class Disturbance(Struct, frozen=True, kw_only=True):
-    """What befalls one write."""
+    """What befalls one write or removal."""
 
     fate: Fate = Fate.DONE
     """DONE: nothing is wrong with it; REFUSED and CONFLICT: nothing is stored."""
@@ -52,8 +53,8 @@ class Disturbance(Struct, frozen=True, kw_only=True):
     """What the store makes of the content, without saying so."""
 
 
-Disturb = Callable[[str, Write], Disturbance | None]
-"""Asked before each write with its category; None leaves it alone.
+Disturb = Callable[[str, Write | Removal], Disturbance | None]
+"""Asked before each write or removal with its category; None leaves it alone.
 
 It may change the store itself (a user who was faster), or raise `Unavailable`.
 """
@@ -74,7 +75,7 @@ class Store:
     away: bool = False
     """Every call raises `Unavailable` while this is set."""
     writes: int = 0
-    """How many writes were asked for, probes included."""
+    """How many writes and removals were asked for, probes included."""
     lock: threading.RLock = field(default_factory=threading.RLock)
     versions: Iterator[int] = field(default_factory=lambda: count(1))
     born: int = field(default_factory=lambda: next(_BIRTHS))
@@ -230,7 +231,11 @@ class MemoryTarget:
 
     def write(self, category: str, writes: Sequence[Write]) -> list[Written]:
         """Each by itself. A tombstone is replaced by its version like anything else."""
-        return [self._write(category, write) for write in writes]
+        return [self._change(category, write) for write in writes]
+
+    def remove(self, category: str, removals: Sequence[Removal]) -> list[Written]:
+        """Each by itself; a tombstone stays."""
+        return [self._change(category, removal) for removal in removals]
 
     def close(self) -> None:
         """Nothing to let go of: the store stays."""
@@ -239,21 +244,36 @@ class MemoryTarget:
         if self.store.away:
             raise Unavailable("memory target: away", retry_in=1.0, hint="set `away` to False")
 
-    def _write(self, category: str, write: Write) -> Written:
+    def _change(self, category: str, change: Write | Removal) -> Written:
         self._check()
         with self.store.lock:
             self.store.writes += 1
-            disturbance = self.store.disturb(category, write) if self.store.disturb else None
+            disturbance = self.store.disturb(category, change) if self.store.disturb else None
             disturbance = disturbance or Disturbance()
             match disturbance.fate:
                 case Fate.REFUSED | Fate.CONFLICT:
                     return Written(fate=disturbance.fate, detail="disturbed")
                 case Fate.UNKNOWN:
                     if disturbance.stored:
-                        self._store(category, write, disturbance)
+                        self._carry_out(category, change, disturbance)
                     return Written(fate=Fate.UNKNOWN, detail="disturbed")
                 case Fate.DONE:
-                    return self._store(category, write, disturbance)
+                    return self._carry_out(category, change, disturbance)
+
+    def _carry_out(
+        self, category: str, change: Write | Removal, disturbance: Disturbance
+    ) -> Written:
+        if isinstance(change, Removal):
+            return self._delete(category, change)
+        return self._store(category, change, disturbance)
+
+    def _delete(self, category: str, removal: Removal) -> Written:
+        before = self.store.held.get((category, removal.owner, removal.ref))
+        if before is None or before.deleted or before.version != removal.expected:
+            return Written(fate=Fate.CONFLICT)
+        self.store.delete(category, removal.owner, removal.ref, at=self.clock())
+        after = self.store.held[category, removal.owner, removal.ref]
+        return Written(fate=Fate.DONE, version=after.version)
 
     def _store(self, category: str, write: Write, disturbance: Disturbance) -> Written:
         key = (category, write.owner, write.ref)

@@ -32,11 +32,24 @@ from orchestrator.ports import (
     Fate,
     Live,
     Place,
+    Removal,
     Surroundings,
     Write,
     Written,
 )
-from workers.storage.rows import Row, arrays, chunks, content_of, entry, fits, named, row_of
+from workers.storage.rows import (
+    ROWS,
+    Row,
+    arrays,
+    chunks,
+    content_of,
+    entry,
+    fits,
+    named,
+    removed,
+    removed_arrays,
+    row_of,
+)
 from workers.storage.statements import PAGE, Statements, definitions, statements
 from workers.storage.tables import Layout, Table, key_fits, own
 
@@ -296,6 +309,55 @@ class SqlTarget:
             self._write(known, chunk)
         return [row.answer or Written(fate=Fate.UNKNOWN) for row in rows]
 
+    def remove(self, category: str, removals: Sequence[Removal]) -> list[Written]:
+        """Each row by itself, a chunk in a transaction; by a tombstone where the table has them."""
+        layout, say = self._table(category).layout, self._table(category).statements
+        command = say.remove
+        if command is None:
+            refusal = Written(fate=Fate.REFUSED, detail="the table's versions cannot be compared")
+            return [refusal for _ in removals]
+        answers = [Written(fate=Fate.CONFLICT) for _ in removals]
+        numbers = {
+            (removal.owner, removal.ref): number
+            for number, removal in reversed(list(enumerate(removals)))
+            if key_fits(removal.owner, layout.user) and key_fits(removal.ref, layout.ident)
+        }
+        keys = sorted(numbers)  # two who lock the same rows in one order do not deadlock
+        for start in range(0, len(keys), ROWS):
+            chunk = [removals[numbers[key]] for key in keys[start : start + ROWS]]
+            for key, answer in self._remove(say, command, chunk).items():
+                answers[numbers[key]] = answer
+        return answers
+
+    def _remove(
+        self, say: Statements, command: str, chunk: Sequence[Removal]
+    ) -> dict[tuple[UserId, str], Written]:
+        """Answers of what went, or was refused: then each half by itself."""
+        try:
+            gone = self._take_away(say, command, chunk)
+        except ItemRejected as rejected:
+            if len(chunk) == 1:
+                refusal = Written(fate=Fate.REFUSED, detail=rejected.detail)
+                return {(chunk[0].owner, chunk[0].ref): refusal}
+            half = len(chunk) // 2
+            one, other = chunk[:half], chunk[half:]
+            return self._remove(say, command, one) | self._remove(say, command, other)
+        return {key: Written(fate=Fate.DONE, version=version) for key, version in gone.items()}
+
+    def _take_away(self, say: Statements, command: str, chunk: Sequence[Removal]) -> "_Versions":
+        now = self._clock().astimezone(UTC)
+
+        def take_away(cursor: Any) -> "_Versions":
+            if self._database.dialect() == "sqlite":
+                rows = [r for one in chunk for r in cursor.execute(command, removed(one, now))]
+            else:
+                rows = cursor.execute(command, removed_arrays(chunk, now)).fetchall()
+            gone = {(UserId(user), ident): version or "" for user, ident, version in rows}
+            self._detach(cursor, say, list(gone))
+            return gone
+
+        return self._database.transaction(take_away, write=True)
+
     def _write(self, known: _Known, rows: Sequence[Row]) -> None:
         """Write the rows in one transaction; where one of them is refused, each half by itself."""
         try:
@@ -351,7 +413,7 @@ class SqlTarget:
         created: "_Versions",
         replaced: "_Versions",
     ) -> None:
-        if say.drop_attachments is None or say.add_attachments is None:
+        if say.add_attachments is None:
             return
         parts = [
             (row.write.owner, row.write.ref, part.name, part.data)
@@ -359,20 +421,27 @@ class SqlTarget:
             for part in row.write.item.attachments
             if (key := (row.write.owner, row.write.ref)) in created or key in replaced
         ]
+        self._detach(cursor, say, list(replaced))
         if self._database.dialect() == "sqlite":
-            for user, ident in replaced:
-                cursor.execute(say.drop_attachments, {"user": user, "ident": ident})
             names = ("user", "ident", "name", "content")
             cursor.executemany(
                 say.add_attachments, [dict(zip(names, part, strict=True)) for part in parts]
             )
             return
-        if replaced:
-            cursor.execute(say.drop_attachments, self._places(list(replaced)))
         if parts:
             users, idents, named, contents = (list(column) for column in zip(*parts, strict=True))
             given = {"users": users, "idents": idents, "names": named, "contents": contents}
             cursor.execute(say.add_attachments, given)
+
+    def _detach(self, cursor: Any, say: Statements, keys: Sequence[tuple[UserId, str]]) -> None:
+        """Drop the attachments of these rows."""
+        if say.drop_attachments is None or not keys:
+            return
+        if self._database.dialect() == "sqlite":
+            for user, ident in keys:
+                cursor.execute(say.drop_attachments, {"user": user, "ident": ident})
+            return
+        cursor.execute(say.drop_attachments, self._places(keys))
 
     def _owners(self, owners: list[UserId]) -> Any:
         """Users as the statements take them: an array, or a JSON text."""

@@ -7,9 +7,9 @@ What holds:
 - An item appears whole or not at all, and only where nothing was: its file is linked, never
   renamed, to its name. Attachments come first; the item's file is the commit.
 - What `write` answered DONE to, and what `fetch` gave, survives a crash of the machine.
-- Nothing is replaced unless the plan says `exclusive: true`: file systems have no compare-and-set,
-  so replacing is exact only among those who take the category folder's lock (flock).
-- Nothing is ever removed but our own staged bytes and probes.
+- Nothing is replaced or removed unless the plan says `exclusive: true`: file systems have no
+  compare-and-set, so both are exact only among those who take the category folder's lock (flock).
+  Otherwise nothing ever goes but our own staged bytes and probes.
 
 What does not: there are no tombstones; a deleted file is just gone. A file's name is a claim, not
 proof: `ident` is what the name says where it is spelled as we spell names; the content decides.
@@ -33,6 +33,7 @@ from orchestrator.ports import (
     Fate,
     Live,
     Place,
+    Removal,
     Surroundings,
     Write,
     Written,
@@ -47,7 +48,7 @@ from workers.storage.durable import (
     opened,
     sync_folders,
 )
-from workers.storage.item_commits import Staged, commit, rounds, stage
+from workers.storage.item_commits import Staged, commit, remove, rounds, stage
 from workers.storage.item_files import LONGEST, entry_of, listing, live_of, name_of, seen_of
 
 PROBE: Final = UserId("reinstate-probe")
@@ -73,7 +74,7 @@ class Vdir:
     """The folder that holds one folder per user; relative to the plan."""
     exclusive: bool = False
     """Everyone who changes these files takes the lock of the category's folder (`flock`).
-    Only then are live items replaced; otherwise they stay."""
+    Only then are live items replaced, and removed by an undo; otherwise they stay."""
     create: bool = True
     """Make the folder at inspection where it is missing."""
     group: bool = False
@@ -129,7 +130,9 @@ class VdirTarget:
             tombstones=False,
             notes=()
             if self.exclusive
-            else ("live items are never replaced: the plan does not say exclusive: true",),
+            else (
+                "live items are never replaced or removed: the plan does not say exclusive: true",
+            ),
         )
 
     def _probe(self, category: str) -> None:
@@ -315,6 +318,31 @@ class VdirTarget:
                     commit(folder, staging, some)
         self._sync(root, category, list(owners))
         answers.update((number, one.answer) for number, one in staged.items())
+
+    def remove(self, category: str, removals: Sequence[Removal]) -> list[Written]:
+        """Item files go first, under the category folder's lock; then their attachments.
+
+        Without `exclusive`, every removal is refused.
+        """
+        if not self.exclusive:
+            refusal = Written(fate=Fate.REFUSED, detail="the plan does not say exclusive: true")
+            return [refusal for _ in removals]
+        answers = [Written(fate=Fate.CONFLICT) for _ in removals]
+        owners: dict[UserId, list[int]] = {}
+        for number, removal in enumerate(removals):
+            owners.setdefault(removal.owner, []).append(number)
+        with away("vdir target"), opened(self.root) as root:
+            for owner, numbers in owners.items():
+                with self._folder(root, category, owner) as folder:
+                    if folder is None:
+                        continue
+                    with locked(folder):
+                        for number in numbers:
+                            name = name_of(removals[number].ref)
+                            if name is not None:
+                                answers[number] = remove(folder, name, removals[number].expected)
+            self._sync(root, category, list(owners))
+        return answers
 
     @contextmanager
     def _made(self, root: int, category: str, owner: UserId) -> Generator[int]:

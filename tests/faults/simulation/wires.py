@@ -16,7 +16,18 @@ from sqlalchemy import Connection, Engine
 from orchestrator.errors import Unavailable
 from orchestrator.items import File, Folder, UserId
 from orchestrator.ledger.database import Clock, Ledger
-from orchestrator.ports import Category, Entry, Fate, Live, Place, Source, Target, Write, Written
+from orchestrator.ports import (
+    Category,
+    Entry,
+    Fate,
+    Live,
+    Place,
+    Removal,
+    Source,
+    Target,
+    Write,
+    Written,
+)
 from workers.targets.memory import Disturbance
 from workers.workplace import Site, Workplace
 
@@ -163,6 +174,17 @@ class WiredTarget:
     def write(self, category: str, writes: Sequence[Write]) -> list[Written]:
         """Each write by itself, with what befalls it."""
         return [self._write(category, write) for write in writes]
+
+    def remove(self, category: str, removals: Sequence[Removal]) -> list[Written]:
+        """Each removal by itself, between two points."""
+        return [self._remove(category, removal) for removal in removals]
+
+    def _remove(self, category: str, removal: Removal) -> Written:
+        self._points.point("remove")
+        self._points.away("target")
+        [answer] = self._target.remove(category, [removal])
+        self._points.point("removed")
+        return answer
 
     def _write(self, category: str, write: Write) -> Written:
         self._points.point("write")

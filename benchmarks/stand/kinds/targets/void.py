@@ -10,6 +10,7 @@ from orchestrator.ports import (
     Fate,
     Live,
     Place,
+    Removal,
     Surroundings,
     Write,
     Written,
@@ -58,6 +59,11 @@ class VoidTarget:
         """Refused."""
         del category
         return [Written(fate=Fate.REFUSED, detail="void")] * len(writes)
+
+    def remove(self, category: str, removals: Sequence[Removal]) -> list[Written]:
+        """There is nothing to take away."""
+        del category
+        return [Written(fate=Fate.CONFLICT, detail="void")] * len(removals)
 
     def close(self) -> None:
         """Nothing is open."""
