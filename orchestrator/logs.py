@@ -118,6 +118,8 @@ ALLOWED: Mapping[str, Shape] = {
     "broker": _WORD,
     "check": _WORD,
     "signal": _WORD,
+    "method": _WORD,
+    "route": _text(r"[a-z0-9/{}_.-]{1,120}"),
     "version": _text(r"[0-9][0-9A-Za-z.+-]{0,31}"),
     "digest": _text(r"[0-9a-f]{12,64}"),
     "error": _DOTTED,
@@ -303,6 +305,7 @@ _QUIET = (
     "amqp",
     "asyncio",
     "PIL",
+    "uvicorn",
 )
 _MARK = "reinstate-lines"
 

@@ -44,6 +44,7 @@ class Sealer:
             raise Refused(f"a master key has {KEY_BYTES} bytes, this one has {len(key)}")
         self._aead = AESGCM(_derived(key, b"seal"))
         self._hash_key = _derived(key, b"user-hash")
+        self._sign_key = _derived(key, b"sign")
         self._nonce = nonce
         self.check = _derived(key, b"check")[:8]
         """Tells keys apart without telling the key: kept in the ledger, compared at start."""
@@ -85,6 +86,11 @@ class Sealer:
     def user_ref(self, user_id: str) -> str:
         """How logs, lists and pages name the user: `u_` and the first digits of the hash."""
         return reference(self.user_hash(user_id))
+
+    def sign(self, purpose: bytes, data: bytes) -> bytes:
+        """32 bytes that only who has the key can make of `data`; another one each `purpose`."""
+        parts = len(purpose).to_bytes(2) + purpose + data
+        return hmac.digest(self._sign_key, parts, hashlib.sha256)
 
     def hashes_of(self, ref: str) -> tuple[bytes, bytes] | None:
         """The least and the greatest hash that a reference stands for; None where it is none."""

@@ -25,6 +25,8 @@ KNOWN = {
     "REINSTATE_KEY": "master key, 32 bytes in base64",
     "REINSTATE_WORKERS": "worker processes on this machine",
     "REINSTATE_LEASE_SECONDS": "how long a silent worker keeps its batch",
+    "REINSTATE_API": "host:port where the API listens",
+    "REINSTATE_URL": "https://… under which people reach the API and its pages",
     "REINSTATE_LOG": "level and format: debug|info|warning|error, auto|json|console",
     "REINSTATE_LOG_FILE": "where log lines go instead of stderr",
 }
@@ -47,6 +49,10 @@ class Settings:
     """The master key in base64; None: the file `key` in `home`."""
     workers: int = 2
     lease_seconds: int = 60
+    api: tuple[str, int] = ("127.0.0.1", 8730)
+    """Host and port that the API listens on."""
+    url: str = ""
+    """Where people reach it, without a slash at the end; empty: at that host and port."""
     log_level: str = "info"
     log_format: str = "auto"
     """`auto`: for people on a terminal, JSON elsewhere."""
@@ -67,6 +73,8 @@ class Settings:
             key=given["REINSTATE_KEY"] or None,
             workers=_number(given, "REINSTATE_WORKERS", _default_workers(), least=1, most=256),
             lease_seconds=_number(given, "REINSTATE_LEASE_SECONDS", 60, least=2, most=3600),
+            api=_address(given["REINSTATE_API"] or "127.0.0.1:8730"),
+            url=_url(given["REINSTATE_URL"]),
             log_level=level,
             log_format=log_format,
             log_file=Path(log_file).expanduser().absolute() if log_file else None,
@@ -81,8 +89,11 @@ class Settings:
             "REINSTATE_BROKER_PREFIX": self.broker_prefix,
             "REINSTATE_WORKERS": str(self.workers),
             "REINSTATE_LEASE_SECONDS": str(self.lease_seconds),
+            "REINSTATE_API": f"{_bracketed(self.api[0])}:{self.api[1]}",
             "REINSTATE_LOG": f"{self.log_level},{self.log_format}",
         }
+        if self.url:
+            variables["REINSTATE_URL"] = self.url
         if self.key is not None:
             variables["REINSTATE_KEY"] = self.key
         if self.log_file is not None:
@@ -98,6 +109,13 @@ class Settings:
     def log_folder(self) -> Path:
         """Where the embedded engine's programs log."""
         return self.home / "log"
+
+    @property
+    def public_url(self) -> str:
+        """Where people reach the API and its pages."""
+        host, port = self.api
+        shown = {"0.0.0.0": "localhost", "::": "localhost"}.get(host, host)  # noqa: S104  not bound
+        return self.url or f"http://{_bracketed(shown)}:{port}"
 
     def ensure_home(self) -> Path:
         """The home folder, made for its owner alone. Raises `Refused` where that cannot be."""
@@ -166,6 +184,27 @@ def _broker(text: str) -> str:
             hint="use one Redis, or Sentinel: sentinel://one:26379;sentinel://two:26379",
         )
     return address
+
+
+def _address(text: str) -> tuple[str, int]:
+    host, colon, port = text.rpartition(":")
+    if not colon or not host or not re.fullmatch(r"[0-9]{1,5}", port) or int(port) > 65535:  # noqa: PLR2004
+        raise Refused("REINSTATE_API is not host:port", hint="for example 127.0.0.1:8730")
+    return host.removeprefix("[").removesuffix("]"), int(port)
+
+
+def _bracketed(host: str) -> str:
+    return f"[{host}]" if ":" in host else host
+
+
+def _url(text: str) -> str:
+    parts = urlsplit(text)
+    plain = not (parts.query or parts.fragment or parts.username)
+    if text and not (parts.scheme in {"http", "https"} and parts.hostname and plain):
+        raise Refused(
+            "REINSTATE_URL is not an address of a site", hint="https://restore.example.org"
+        )
+    return text.rstrip("/")
 
 
 def _log(text: str) -> tuple[str, str]:
