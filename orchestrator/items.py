@@ -6,6 +6,7 @@ none can be part of a cycle, so the cyclic garbage collector does not follow the
 
 from collections.abc import Callable, Iterable
 from datetime import datetime
+from enum import StrEnum
 from typing import NewType
 
 from msgspec import Struct
@@ -20,6 +21,14 @@ Ident = NewType("Ident", str)
 
 Digest = NewType("Digest", bytes)
 """What makes two contents equal by meaning: SHA-256 of the category's canonical form, 32 bytes."""
+
+
+class Side(StrEnum):
+    """Which of two contents of one item."""
+
+    LIVE = "live"
+    """What the target holds."""
+    RECOVERED = "recovered"
 
 
 class Media(Struct, frozen=True, gc=False):

@@ -20,6 +20,26 @@ class OnConflict(StrEnum):
     REPLACE = "replace"
 
 
+class Choice(StrEnum):
+    """What one user wants where the plan would decide for everyone."""
+
+    KEEP_BOTH = "keep-both"
+    MERGE = "merge"
+    KEEP_MINE = "keep-mine"
+    """What they have now stays as it is."""
+
+    @property
+    def policy(self) -> OnConflict:
+        """The plan's word for it."""
+        match self:
+            case Choice.KEEP_BOTH:
+                return OnConflict.KEEP_BOTH
+            case Choice.MERGE:
+                return OnConflict.MERGE
+            case Choice.KEEP_MINE:
+                return OnConflict.KEEP_LIVE
+
+
 class Scope(StrEnum):
     """What a phase waits for: the whole wave's previous phase, or each user's own."""
 

@@ -12,11 +12,21 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
-from typing import ClassVar, Protocol
+from typing import ClassVar, Protocol, runtime_checkable
 
 from msgspec import Struct
 
-from orchestrator.items import Attachment, Digest, Folder, Found, Ident, Item, Media, UserId
+from orchestrator.items import (
+    Attachment,
+    Digest,
+    Folder,
+    Found,
+    Ident,
+    Item,
+    Media,
+    Side,
+    UserId,
+)
 
 
 class Surroundings(Struct, frozen=True, kw_only=True):
@@ -92,6 +102,63 @@ class Category(Protocol):
 
     def beside(self, item: Item, mark: str) -> Item:
         """The same item under a new ident that depends on the old one only, visibly marked."""
+        ...
+
+
+class Origins(Struct, frozen=True, kw_only=True, gc=False):
+    """What of a merged item came from where: names of fields, never what they hold."""
+
+    added: tuple[str, ...] = ()
+    """Only the recovered copy had it."""
+    taken: tuple[str, ...] = ()
+    """Both had it, and the recovered copy's stands."""
+    kept: tuple[str, ...] = ()
+    """Both had it, and the live one stands."""
+    left_out: tuple[str, ...] = ()
+    """One side had it still; the other, which wins, had let go of it."""
+
+    def __str__(self) -> str:
+        """One line for those who ask what became of an item."""
+        told = (
+            ("added", self.added),
+            ("recovered one stands", self.taken),
+            ("live one stands", self.kept),
+            ("left out", self.left_out),
+        )
+        return "; ".join(f"{what}: {', '.join(names)}" for what, names in told if names)
+
+
+class Combined(Struct, frozen=True, kw_only=True, gc=False):
+    """A live content and a recovered item as one."""
+
+    item: Item
+    """Under the live content's ident, and in its place."""
+    origins: Origins
+
+
+@runtime_checkable
+class Merging(Protocol):
+    """A category whose items are made of fields; without it no plan can ask for `merge`."""
+
+    def merge(
+        self, owner: UserId, live: "Live", item: Item, *, wins: Side, base: Item | None = None
+    ) -> Combined | None:
+        """Everything that both sides have; where they differ, the side that `wins`.
+
+        Nothing is lost: what loses stays in the result wherever its format has room. Only what
+        `base`, an older state of both, had and the side that wins has no more is left out. None
+        where no one item can hold both. Merging the same once more changes nothing; the result's
+        digest is what `recognise` gives for it.
+        """
+        ...
+
+
+@runtime_checkable
+class Likening(Protocol):
+    """A category in which an item typed in again, under another ident, can be told."""
+
+    def likenesses(self, content: bytes) -> frozenset[bytes]:
+        """Two items are the same thing when they have one of these in common; may be empty."""
         ...
 
 

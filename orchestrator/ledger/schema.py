@@ -245,6 +245,18 @@ counter = Table(
 )
 """Sums over units, moved in the transaction that moves the unit; spread over slots."""
 
+choice = Table(
+    "choice",
+    metadata,
+    Column("run", String(16), primary_key=True),
+    Column("user", Integer, primary_key=True, autoincrement=False),
+    Column("category", Text, primary_key=True),  # empty: every category
+    Column("choice", String(9), nullable=False),  # keep-both | merge | keep-mine
+    Column("who", Text, nullable=False),
+    Column("at", BigInteger, nullable=False),
+)
+"""What single users want where the plan would decide for everyone."""
+
 journal = Table(
     "journal",
     metadata,
