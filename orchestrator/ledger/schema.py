@@ -52,7 +52,7 @@ run = Table(
     metadata,
     Column("id", String(16), primary_key=True),
     Column("name", Text, nullable=False),
-    Column("purpose", String(8), nullable=False),  # restore | preview
+    Column("purpose", String(8), nullable=False),  # restore | preview | verify | undo
     Column("state", String(20), nullable=False),
     Column("author", Text, nullable=False),
     Column("plan", Text, nullable=False),  # canonical JSON
@@ -72,6 +72,11 @@ run = Table(
     Column("progressed_at", BigInteger),
     Column("accepted_by", Text),  # who accepted losses and quarantine
     Column("accepted_at", BigInteger),
+    Column("about", String(16)),  # verify, undo: whose traces it looks at
+    Column("root", String(16)),  # verify, undo: the run at the bottom; its users and keys
+    Column("closed_at", BigInteger),  # its keys were erased
+    Column("closed_by", Text),
+    Index("run_by_root", "root"),
 )
 
 listed = Table(
@@ -168,7 +173,7 @@ batch = Table(
     metadata,
     Column("id", _Id, primary_key=True, autoincrement=True),
     Column("run", String(16), nullable=False),
-    Column("kind", String(8), nullable=False),  # inspect | preview | restore
+    Column("kind", String(8), nullable=False),  # inspect | preview | restore | verify | undo
     Column("phase", SmallInteger, nullable=False),
     Column("wave", SmallInteger, nullable=False),
     Column("first", Integer, nullable=False),
@@ -482,3 +487,18 @@ operation_unit = Table(
     Column("skipped", Text),  # why nothing was done about it
 )
 """The units that an operation is about, frozen when it was prepared."""
+
+data_key = Table(
+    "data_key",
+    metadata,
+    Column("user_hash", LargeBinary(16), primary_key=True),  # zeros: of the run's list of users
+    Column("run", String(16), primary_key=True),
+    Column("maker", SmallInteger, primary_key=True, autoincrement=False),  # phase that made it
+    Column("wrapped", LargeBinary, nullable=False),  # empty once it was erased
+    Column("erased_at", BigInteger),
+    Index("data_key_by_run", "run"),
+)
+"""What a run's journal, accounts and quarantine are sealed with, wrapped by the master key.
+
+A user has one key a run; two where two phases came to need the first at the same moment.
+"""
