@@ -9,7 +9,7 @@ ReinstateError
 └── LeaseLost       stop at once and write nothing more
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from msgspec import Struct
 
@@ -59,11 +59,22 @@ class NotFound(ReinstateError):
 
 
 class Unavailable(ReinstateError):
-    """A source, target, broker or ledger is away or overloaded; `retry_in` is in seconds."""
+    """A source, target, broker or ledger is away or overloaded; `retry_in` is in seconds.
 
-    def __init__(self, message: str, *, retry_in: float | None = None, hint: str = "") -> None:
+    `owners`: the user ids whose places alone are away; none of them named: it concerns everyone's.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        retry_in: float | None = None,
+        hint: str = "",
+        owners: Iterable[str] = (),
+    ) -> None:
         super().__init__(message, hint=hint)
         self.retry_in = retry_in
+        self.owners = frozenset(owners)
 
 
 class ItemRejected(ReinstateError):
