@@ -35,7 +35,7 @@ class Report:
 
 def simulate(seed: int, plant: type[Plant] = Plant) -> Report:
     """Live through one seed and judge it."""
-    with _silence(), _litter():
+    with silence(), _litter():
         world = World(seed, plant())
         try:
             world.run()
@@ -54,7 +54,7 @@ def simulate(seed: int, plant: type[Plant] = Plant) -> Report:
 
 
 @contextmanager
-def _silence() -> Generator[None]:
+def silence() -> Generator[None]:
     """Log lines of thousands of runs help nobody; the history says more."""
     before = structlog.get_config()
     structlog.configure(processors=[_drop])
