@@ -1,11 +1,15 @@
 """Calendar objects that are in a target already, and objects that are put beside them."""
 
 from collections.abc import Sequence
+from datetime import datetime
 
-from orchestrator.items import Ident, Item, UserId
+from msgspec import Struct
+
+from orchestrator.items import Digest, Ident, Item, UserId
 from orchestrator.ports import Recognised
 from workers.formats.calendar_meaning import digest_of, instant_of, text_of, zone_meanings
 from workers.formats.calendar_objects import Shape
+from workers.formats.calendar_periods import with_periods
 from workers.formats.calendar_properties import lines_of, made, relined
 from workers.formats.calendar_records import ZONE, Node, node, reading
 from workers.formats.calendar_writing import write_component
@@ -13,8 +17,29 @@ from workers.formats.content_lines import Line, escape
 from workers.formats.idents import derived_ident, ident_beside
 
 
+class Seen(Struct, frozen=True, kw_only=True):
+    """What one live object says of itself."""
+
+    uid: str
+    """Empty where it has none."""
+    digest: Digest
+    revised: datetime | None
+
+
 def recognise(owner: UserId, content: bytes, shape: Shape) -> Recognised | None:
     """What a live object is, or None where it is none, or more than one."""
+    seen = recognised(content, shape.component)
+    if seen is None:
+        return None
+    return Recognised(
+        ident=Ident(seen.uid) if seen.uid else derived_ident(owner, shape.category, seen.digest),
+        digest=seen.digest,
+        revised=seen.revised,
+    )
+
+
+def recognised(content: bytes, component: str) -> Seen | None:
+    """The same, whoever's it is. `component`: VEVENT, VTODO."""
     found = reading(content)
     if any(record.reason is not None for record in found.records):
         return None
@@ -26,7 +51,7 @@ def recognise(owner: UserId, content: bytes, shape: Shape) -> Recognised | None:
             return None
         if record.kind == ZONE:
             zones |= {text_of(line) for line in root.lines if line.name == "TZID"}
-        elif record.kind == shape.component:
+        elif record.kind == component:
             nodes.append(root)
         else:
             return None
@@ -35,12 +60,11 @@ def recognise(owner: UserId, content: bytes, shape: Shape) -> Recognised | None:
     }
     if len(uids) != 1:
         return None
-    (uid,) = uids
-    digest = digest_of(nodes, zone_meanings(frozenset(zones)))
     changed = [line.value for root in nodes for line in root.lines if line.name == "LAST-MODIFIED"]
-    return Recognised(
-        ident=Ident(uid) if uid else derived_ident(owner, shape.category, digest),
-        digest=digest,
+    means = zone_meanings(frozenset(zones))
+    return Seen(
+        uid=uids.pop(),
+        digest=digest_of(with_periods(nodes, means), means),
         revised=max(filter(None, map(instant_of, changed)), default=None),
     )
 

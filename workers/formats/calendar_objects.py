@@ -37,6 +37,7 @@ from workers.formats.calendar_meaning import (
     text_of,
     zone_meanings,
 )
+from workers.formats.calendar_periods import with_periods
 from workers.formats.calendar_properties import ZoneNames, made
 from workers.formats.calendar_quick import quick
 from workers.formats.calendar_records import ZONE, Envelope
@@ -290,7 +291,7 @@ class _Reader:
         kept = [master, *_one_an_instance(every[1:], means, mending)]
         if len(kept) > 1:
             _check_recurs(master.checked, kept[1:])
-        digest = digest_of([one.checked for one in kept], means)
+        digest = digest_of(with_periods([one.checked for one in kept], means), means)
         ident = Ident(master.uid)
         if not master.uid:
             mending.use("derive-uid", Reason.STRUCTURE, "no UID")

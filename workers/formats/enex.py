@@ -15,7 +15,7 @@ from typing import Any, Final
 from msgspec import Struct
 
 from orchestrator.errors import ItemRejected
-from orchestrator.items import Ident
+from orchestrator.items import Attachment, Ident
 from orchestrator.reasons import Reason
 from workers.formats.notes import Note, marked_title, own_ident
 from workers.formats.plain_text import checked_text
@@ -160,6 +160,26 @@ def read_enex_note(data: bytes) -> Note:
         revised=_time(root, "updated", degraded),
         degraded=tuple(degraded),
     )
+
+
+def files_inside(content: bytes) -> list[Attachment]:
+    """The resources of an export of one note, each named by its hash and its type."""
+    note = only_note(content)
+    if note is None:
+        return []
+    root = _parsed(_without_content(note)[0])
+    return [
+        Attachment(
+            name=f"{sha256(part.data).hexdigest()[:32]}.{_suffix(part.described)}", data=part.data
+        )
+        for part in map(_resource, root.iterchildren("resource"))
+    ]
+
+
+def _suffix(described: list[Any]) -> str:
+    """What a file of that MIME type is usually called by; only what names can be made of."""
+    subtype = str(described[0]).rpartition("/")[2].lower() if described else ""
+    return subtype if subtype.isalnum() and subtype.isascii() else "bin"
 
 
 def marked_enex(content: bytes, ident: Ident, mark: str) -> bytes:

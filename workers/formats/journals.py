@@ -1,7 +1,8 @@
 """Journal entries (VJOURNAL, RFC 5545 §3.6.3): notes in the language of calendars."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
+from hashlib import sha256
 from typing import Final
 
 from msgspec import Struct
@@ -9,9 +10,12 @@ from msgspec import Struct
 from orchestrator.errors import ItemRejected
 from orchestrator.items import Ident
 from orchestrator.reasons import Reason
+from workers.formats.calendar_meaning import zone_meanings
+from workers.formats.calendar_properties import entries, property_of
 from workers.formats.calendar_times import moment
 from workers.formats.components import Component, components
 from workers.formats.content_lines import Blank, Line, escape, fields, unescape, write_line
+from workers.formats.journal_notes import KEPT, file_of, meant
 from workers.formats.notes import Note, marked_title, own_ident
 from workers.formats.plain_text import checked_text
 
@@ -23,7 +27,8 @@ _TAIL: Final = b"END:VCALENDAR\r\n"
 _BEGIN: Final = b"BEGIN:VJOURNAL"
 _DTSTAMP: Final = write_line("DTSTAMP", b"19700101T000000Z")
 _ONCE: Final = ("UID", "DTSTAMP", "SUMMARY", "DTSTART", "STATUS", "CLASS", "RECURRENCE-ID")
-_BOOKKEEPING: Final = frozenset(("UID", "DTSTAMP", "CREATED", "LAST-MODIFIED", "SEQUENCE"))
+_TOLD: Final = frozenset(("SUMMARY", "DESCRIPTION", "CATEGORIES", "STATUS", KEPT))
+_zone_meaning: Final = zone_meanings(frozenset())
 
 
 class Stretch(Struct, frozen=True, kw_only=True):
@@ -152,7 +157,9 @@ def read_journal(entry: bytes) -> Note:
     if ident is None:
         needs.append(DERIVE_UID)
     degraded: list[str] = []
-    return Note(
+    files = [part for line in lines if (part := file_of(line)) is not None]
+    more = _more(lines)
+    note = Note(
         form="journal",
         title=_text(values.get("SUMMARY", [b""])[0]),
         body="\n\n".join(map(_text, values.get("DESCRIPTION", ()))),
@@ -160,17 +167,24 @@ def read_journal(entry: bytes) -> Note:
             _text(part) for value in values.get("CATEGORIES", ()) for part in fields(value, b",")
         ),
         state=tuple(value.decode().lower() for value in values.get("STATUS", ())),
-        more=sorted(
-            [line.name, sorted(map(list, line.params), key=repr), _text(line.value)]
-            for line in lines
-            if line.name not in _BOOKKEEPING
-            and line.name not in ("SUMMARY", "DESCRIPTION", "CATEGORIES", "STATUS")
-        ),
+        enclosed=tuple(sha256(part.data).hexdigest() for part in files),
+        more=more,
         ident=ident,
         created=_utc(values, "CREATED", "created", degraded),
         revised=_utc(values, "LAST-MODIFIED", "revised", degraded),
         degraded=tuple(degraded),
         needs=tuple(needs),
+    )
+    return meant(note, _text(values[KEPT][0]), more) if KEPT in values else note
+
+
+def _more(lines: Sequence[Line]) -> list[str]:
+    """What else is said, each property as its meaning."""
+    return sorted(
+        said.decode("utf-8", "surrogateescape")
+        for line in lines
+        if line.name not in _TOLD and file_of(line) is None
+        for said in entries(line, property_of(line), _zone_meaning)
     )
 
 

@@ -4,16 +4,21 @@ Equal are: any order of properties and parameters, any case of names and types, 
 escaping; groups by what they hold together, not by their names; base64 and data URIs of the same
 bytes; `TYPE=pref` and `PREF=1`; dates with and without hyphens; 3.0's and 4.0's GEO; telephone
 numbers with and without `tel:`. Empty properties, the default KIND and an N that repeats FN
-alone say nothing. UID, REV, PRODID and VERSION are no content.
+alone say nothing, and a list says the same in one line and in several. UID, REV, PRODID, PROFILE
+and VERSION are no content.
 """
 
 from collections.abc import Sequence
 from hashlib import sha256
+from typing import Final
 
 from orchestrator.items import Digest
 from workers.formats.content_lines import unescape
 from workers.formats.vcard import Property
-from workers.formats.vcard_properties import FN, N
+from workers.formats.vcard_properties import FN, Kind, N
+from workers.formats.vcard_values import PART
+
+LIST: Final = Kind.LIST
 
 
 def digest_of(properties: Sequence[Property]) -> Digest:
@@ -38,10 +43,13 @@ def digest_of(properties: Sequence[Property]) -> Digest:
             continue
         if bit == FN:
             formatted = formatted or value
+        said = [canonical + value]
+        if fact.kind is LIST:  # one list in several lines is the same list
+            said = [canonical + part for part in value.split(PART)]
         if fact.group:
-            groups.setdefault(fact.group.lower(), []).append(canonical + value)
+            groups.setdefault(fact.group.lower(), []).extend(said)
         else:
-            entries.append(canonical + value)
+            entries.extend(said)
     entries.extend(b"N\x01\x01" + name for name in names if name != formatted)
     if groups:
         entries.extend(b"\x00".join(sorted(members)) for members in groups.values())

@@ -77,7 +77,7 @@ ONCE: Final = {
 }
 """The bit of each property that a card may have once at most (RFC 6350 §6, cardinality)."""
 
-BOOKKEEPING: Final = frozenset({"VERSION", "UID", "REV", "PRODID"})
+BOOKKEEPING: Final = frozenset({"VERSION", "UID", "REV", "PRODID", "PROFILE"})
 """Says what the record is, not what it is about."""
 
 _FIELDS: Final = {
@@ -118,6 +118,8 @@ _MEANINGS: Final[dict[Kind, Meaning]] = {
 _MEANINGS_BY_NAME: Final[dict[str, Meaning]] = {
     "TEL": values_of.telephone_meaning,
     "KIND": values_of.kind_meaning,
+    "GENDER": values_of.coded_meaning,
+    "CLIENTPIDMAP": values_of.coded_meaning,
 }
 
 _ENCODINGS: Final = frozenset({"BASE64", "B", "QUOTED-PRINTABLE", "8BIT", "7BIT"})

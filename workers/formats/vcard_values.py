@@ -17,11 +17,13 @@ Check = Callable[[bytes], object]
 Meaning = Callable[[bytes], bytes]
 
 _FIELD: Final = b"\x02"
-_PART: Final = b"\x03"
+PART: Final = b"\x03"
+"""Between the parts of a canonical list."""
 _COMMA: Final = b"\x04"
 _SEMICOLON: Final = b"\x05"
 _EMPTY_PARTS: Final = re.compile(rb"\x03+(?=\x02|\Z)|(?:(?<=[\x02\x03])|\A)\x03+")
 _SPACE: Final = re.compile(rb"\s+")
+_ESCAPED_SEPARATOR: Final = re.compile(rb"\A([MFONU]?|\d+)\\;", re.IGNORECASE)
 _DATA_URI: Final = re.compile(rb"data:[^,]*;base64,(.*)", re.IGNORECASE | re.DOTALL)
 _DATE_PUNCTUATION: Final = re.compile(rb"(?<=\d)[-:](?=\d)")
 
@@ -60,14 +62,14 @@ def fields_meaning(value: bytes) -> bytes:
     """Structured: fields and the parts of each, without empty parts and empty fields at the end."""
     if b"\\" not in value:
         plain = value.rstrip(b";").replace(b";", _FIELD)
-        return _without_empty_parts(plain.replace(b",", _PART)) if b"," in value else plain
+        return _without_empty_parts(plain.replace(b",", PART)) if b"," in value else plain
     protected = (
         value.replace(b"\\\\", b"\x06")
         .replace(b"\\,", _COMMA)
         .replace(b"\\;", _SEMICOLON)
         .rstrip(b";")
         .replace(b";", _FIELD)
-        .replace(b",", _PART)
+        .replace(b",", PART)
         .replace(_COMMA, b",")
         .replace(_SEMICOLON, b";")
     )
@@ -75,17 +77,26 @@ def fields_meaning(value: bytes) -> bytes:
 
 
 def _without_empty_parts(meant: bytes) -> bytes:
-    return _EMPTY_PARTS.sub(b"", meant).rstrip(_FIELD) if _PART in meant else meant
+    return _EMPTY_PARTS.sub(b"", meant).rstrip(_FIELD) if PART in meant else meant
+
+
+def coded_meaning(value: bytes) -> bytes:
+    """A letter or number, and a text: GENDER, CLIENTPIDMAP.
+
+    Servers that do not know them escape the semicolon, which neither letter nor number can hold.
+    """
+    code, _, text = _ESCAPED_SEPARATOR.sub(rb"\1;", value).partition(b";")
+    return code + _FIELD + unescape(text) if text else code
 
 
 def list_meaning(value: bytes) -> bytes:
     """Texts between commas; semicolons are text."""
     if b"\\" not in value:
-        return _without_empty_parts(value.replace(b",", _PART))
+        return _without_empty_parts(value.replace(b",", PART))
     protected = (
         value.replace(b"\\\\", b"\x06")
         .replace(b"\\,", _COMMA)
-        .replace(b",", _PART)
+        .replace(b",", PART)
         .replace(_COMMA, b",")
     )
     return _without_empty_parts(unescape(protected).replace(b"\x06", b"\\"))
@@ -117,7 +128,7 @@ def kind_meaning(value: bytes) -> bytes:
 def base64_meaning(value: bytes) -> bytes:
     """Of the bytes, however they are written down."""
     try:
-        return _PART + sha256(from_base64(value)).digest()
+        return PART + sha256(from_base64(value)).digest()
     except ValueError:  # of a live card: we write none like it
         return value
 
@@ -129,7 +140,7 @@ def link_meaning(value: bytes) -> bytes:
         data = from_data_uri(meant)
     except ValueError:
         data = None
-    return meant if data is None else _PART + sha256(data).digest()
+    return meant if data is None else PART + sha256(data).digest()
 
 
 def from_base64(value: bytes) -> bytes:

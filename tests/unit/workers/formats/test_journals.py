@@ -22,7 +22,7 @@ def test_an_entry_tells_what_it_says():
     note = read_journal(journal(b"j1", b"One"))
     assert (note.ident, note.title, note.labels) == ("j1", "One", ("work", "home"))
     assert note.body == "First\nsecond, with a comma"
-    assert note.more == [["DTSTART", [["TZID", ("Here",)]], "20230101T120000"]]
+    assert note.more == ["DTSTART\x1f20230101T120000@lost Here"]
 
 
 @pytest.mark.parametrize(
