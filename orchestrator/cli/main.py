@@ -11,6 +11,7 @@ from cyclopts import App, CycloptsError, Parameter
 from orchestrator.cli import people, plans, processes, steering, streams, system, views
 from orchestrator.cli.exits import Exit
 from orchestrator.cli.help import Command, overview, page
+from orchestrator.cli.identities import token
 from orchestrator.cli.prioritizing import prioritize
 from orchestrator.cli.quarantine import quarantine
 from orchestrator.errors import (
@@ -52,6 +53,9 @@ GROUPS: Mapping[str, Mapping[str, Command]] = {
         "report": views.report,
         "audit": views.audit,
     },
+    "Who may": {
+        "token": token,
+    },
     "This machine": {
         "demo": system.demo,
         "up": system.up,
@@ -62,6 +66,7 @@ GROUPS: Mapping[str, Mapping[str, Command]] = {
         "migrate": processes.migrate,
         "conductor": processes.conductor,
         "worker": processes.worker,
+        "api": processes.api,
     },
 }
 COMMANDS: Mapping[str, Command] = {

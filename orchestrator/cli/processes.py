@@ -1,4 +1,4 @@
-"""Commands for an installation on several machines: migrate, conductor, worker.
+"""Commands for an installation on several machines: migrate, conductor, worker, api.
 
 They are configured by the environment alone (docs/deployment.md), log one JSON line an event, stop
 on SIGTERM, and do not start where they could not work: the reason is said, and the exit status is
@@ -104,6 +104,28 @@ def worker(
     words = worker_command(pool, children, node=name or str(os.getpid()))
     command = (sys.executable, "-P", *words)
     os.execve(command[0], command, {**os.environ, **settings.environment()})  # noqa: S606  no shell
+
+
+def api() -> Exit:
+    """Answer API and dashboard over HTTP, until stopped.
+
+    At REINSTATE_API, 127.0.0.1:8730 by default; put a proxy with TLS before it where others shall
+    reach it, and name its address in REINSTATE_URL. It needs the ledger and the key, no broker.
+    Start as many as you like: they share nothing but the ledger. Who may ask: `reinstate token`.
+    """
+    import os
+
+    from orchestrator.cli.output import say
+    from orchestrator.logs import configure_logs, own_uncaught
+    from orchestrator.settings import Settings
+    from orchestrator.web import serve
+
+    settings = Settings.read(os.environ)
+    configure_logs(settings)
+    own_uncaught()
+    say(f"answering at {settings.public_url}; ctrl-c stops it")
+    serve(settings)
+    return Exit.DONE
 
 
 def _with_broker() -> "Settings":

@@ -80,7 +80,7 @@ def test_the_readme_shows_every_command_that_make_has_for_users():
 def test_what_is_said_to_be_missing_is_missing():
     known = installed()
     assert {"dav", "webdav", "http", "objects"} & set(known.targets.names()) == set()
-    assert not {"undo", "verify", "api"} & set(COMMANDS)
+    assert not {"undo", "verify"} & set(COMMANDS)
     assert OnConflict.MERGE.value in text_of("plans/README.md").partition("## Not available yet")[2]
 
 

@@ -1,0 +1,50 @@
+"""The application: every route behind the gate, every error a problem, every answer guarded.
+
+app = create_app(installation)                       # API alone
+app = create_app(installation, more=[pages.router])  # with pages: see `orchestrator.web`
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+from fastapi import APIRouter, FastAPI
+
+import orchestrator
+from orchestrator.api.installation import Installation
+from orchestrator.api.openapi import document
+from orchestrator.api.problems import PageOfProblem, explain_problems
+from orchestrator.api.routes import health, identities
+from orchestrator.api.surroundings import Surroundings
+
+ROUTERS = (health.router, identities.router)
+
+
+def create_app(
+    installation: Installation,
+    *,
+    more: Sequence[APIRouter] = (),
+    page_of_problem: PageOfProblem | None = None,
+) -> FastAPI:
+    """An application that answers for one installation."""
+    app = FastAPI(
+        title="Reinstate",
+        version=orchestrator.VERSION,
+        docs_url=None,  # they load scripts from elsewhere
+        redoc_url=None,
+        openapi_url=None,  # a route of ours, behind the gate like every other
+        redirect_slashes=False,
+        separate_input_output_schemas=False,
+    )
+    app.state.installation = installation
+    for router in (*ROUTERS, *more):
+        app.include_router(router)
+    explain_problems(app, page=page_of_problem)
+    app.add_middleware(Surroundings)
+
+    def described() -> dict[str, Any]:
+        if app.openapi_schema is None:
+            app.openapi_schema = document(app)
+        return app.openapi_schema
+
+    app.openapi = described
+    return app

@@ -1,0 +1,73 @@
+"""Everything that a route may ask for, made once a process."""
+
+from collections.abc import Generator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, cast
+
+from fastapi import Depends, Request
+from msgspec import Struct
+
+from orchestrator.api.idempotency import Answers
+from orchestrator.identity.sessions import Sessions
+from orchestrator.identity.tokens import Tokens
+from orchestrator.ledger.database import Ledger
+from orchestrator.progress import Progress
+from orchestrator.runs import Runs
+from orchestrator.sealing import Sealer, load_sealer
+from orchestrator.settings import Settings
+
+
+class Installation(Struct, frozen=True, kw_only=True):
+    """The ledger, and who asks it what."""
+
+    settings: Settings
+    ledger: Ledger
+    sealer: Sealer
+    runs: Runs
+    progress: Progress
+    tokens: Tokens
+    sessions: Sessions
+    answers: Answers
+
+    @classmethod
+    def of(cls, settings: Settings, ledger: Ledger, sealer: Sealer) -> "Installation":
+        """Everything, over a ledger that is open."""
+        return cls(
+            settings=settings,
+            ledger=ledger,
+            sealer=sealer,
+            runs=Runs(ledger, sealer),
+            progress=Progress(ledger, sealer),
+            tokens=Tokens(ledger, sealer),
+            sessions=Sessions(ledger, sealer),
+            answers=Answers(ledger, sealer),
+        )
+
+    @classmethod
+    def nowhere(cls) -> "Installation":
+        """One that has no ledger: for describing routes, not for asking."""
+        sealer = Sealer(bytes(32))
+        settings = Settings(home=Path(), ledger_url="sqlite://")
+        return cls.of(settings, Ledger(settings.ledger_url), sealer)
+
+
+@contextmanager
+def opened(settings: Settings) -> Generator[Installation]:
+    """The installation of these settings; its ledger is closed at the end."""
+    sealer = load_sealer(settings)
+    ledger = Ledger(settings.ledger_url)
+    ledger.prepare(key_check=sealer.check)
+    try:
+        yield Installation.of(settings, ledger, sealer)
+    finally:
+        ledger.close()
+
+
+def installation(request: Request) -> Installation:
+    """The installation that the application was made for."""
+    return cast("Installation", request.app.state.installation)
+
+
+Asked = Annotated[Installation, Depends(installation)]
+"""What a route takes as an argument to ask for anything."""
