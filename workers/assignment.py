@@ -8,7 +8,7 @@ from sqlalchemy import ColumnElement, Connection, select
 from orchestrator.books import Books
 from orchestrator.causes import Cause
 from orchestrator.items import Ident, UserId
-from orchestrator.ledger.database import among
+from orchestrator.ledger.database import among, within
 from orchestrator.ledger.leases import Batch
 from orchestrator.ledger.outcomes import UnitResult
 from orchestrator.ledger.schema import decline, quarantine, run_user, unit
@@ -104,7 +104,7 @@ def _members(
     connection: Connection, held: Batch, number: ColumnElement[int]
 ) -> ColumnElement[bool]:
     if held.members is not None:
-        return among(connection, number, held.members)
+        return within(connection, number, held.members)
     return number.between(held.first, held.last)
 
 
@@ -172,7 +172,7 @@ def _after_predecessors(
             select(unit.c.user, unit.c.state).where(
                 unit.c.run == held.run,
                 unit.c.phase == held.phase - 1,
-                among(connection, unit.c.user, [unit_work.user for unit_work in units]),
+                within(connection, unit.c.user, [unit_work.user for unit_work in units]),
             )
         )
     }

@@ -12,21 +12,29 @@ from typing import Any
 import msgspec
 from sqlalchemy import (
     ARRAY,
+    JSON,
     BigInteger,
     Boolean,
     Column,
     ColumnElement,
     Connection,
     Engine,
+    FromClause,
     Integer,
     LargeBinary,
     SmallInteger,
     Table,
+    and_,
     any_,
     bindparam,
+    cast,
+    column,
     create_engine,
     event,
+    false,
+    func,
     insert,
+    literal,
     make_url,
     select,
     text,
@@ -48,8 +56,8 @@ Clock = Callable[[Connection], int]
 """The ledger's time in milliseconds, asked inside a transaction."""
 
 _NOW = {
-    "postgresql": text("SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint"),
-    "sqlite": text("SELECT CAST((julianday('now') - 2440587.5) * 86400000 AS INTEGER)"),
+    "postgresql": "SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint",
+    "sqlite": "SELECT CAST((julianday('now') - 2440587.5) * 86400000 AS INTEGER)",
 }
 
 
@@ -58,8 +66,13 @@ MIGRATION_WAITS = "15s"
 
 
 def database_clock(connection: Connection) -> int:
-    """The database's own time: the one that all hosts agree on."""
-    return int(connection.execute(_NOW[connection.dialect.name]).scalar_one())
+    """The database's own time, the one that all hosts agree on: when this transaction began.
+
+    Where it then waited, its leases end the earlier for it, and nobody else's is over too soon.
+    """
+    if connection.dialect.name == "postgresql":
+        return connection.info[_BEGAN]
+    return int(connection.exec_driver_sql(_NOW["sqlite"]).scalar_one())
 
 
 class Ledger:
@@ -88,7 +101,6 @@ class Ledger:
         """One transaction; committed at the end, rolled back on any exception."""
         try:
             with self.engine.begin() as connection:
-                _bound_idleness(connection)
                 yield connection
         except (OperationalError, InterfaceError) as error:
             raise _away(error) from error
@@ -101,7 +113,7 @@ class Ledger:
 
     @contextmanager
     def read(self) -> Generator[Connection]:
-        """One consistent look; takes no lock that a writer would wait for."""
+        """One consistent look at what is committed; no writer waits for it."""
         try:
             with self.engine.connect().execution_options(**{_READING: True}) as connection:
                 yield connection
@@ -202,8 +214,10 @@ def _engine(url: str) -> Engine:
             max_overflow=2,
             connect_args={"connect_timeout": 5, "prepare_threshold": None, **_NOTICES_SILENCE},
         )
+        event.listen(engine, "connect", _leave_begin_to_us)
         event.listen(engine, "checkin", _note_use)
         event.listen(engine, "checkout", _ask_after_rest)
+        event.listen(engine, "begin", _begin_at)
         return engine
     engine = create_engine(address, hide_parameters=True, poolclass=NullPool)
     event.listen(engine, "connect", _configure_sqlite)
@@ -250,13 +264,28 @@ _NOTICES_SILENCE = {
 """A database whose host went away is noticed in half a minute, not in two hours."""
 
 
-def _bound_idleness(connection: Connection) -> None:
-    """Whoever freezes or vanishes in mid-transaction loses it, with all that others wait for.
+def _leave_begin_to_us(connection: Any, _record: Any) -> None:
+    connection.autocommit = True  # BEGIN is ours: see _begin_at
 
-    In each transaction anew, since a pooler (PgBouncer) hands sessions from one to another.
+
+_BEGAN = "reinstate_began"
+_BEGIN_WRITING = f"""{_NOW["postgresql"]}; BEGIN;
+SET LOCAL idle_in_transaction_session_timeout = '{IDLE}'"""
+_BEGIN_READING = f"""{_NOW["postgresql"]}; BEGIN READ ONLY"""
+
+
+def _begin_at(connection: Connection) -> None:
+    """Begin, and note by the database's clock when: one round trip for what was three.
+
+    Whoever freezes or vanishes in the middle of writing loses the transaction, with all that others
+    wait for. That is said in each transaction anew, since a pooler (PgBouncer) hands sessions from
+    one to another.
     """
-    if connection.dialect.name == "postgresql":
-        connection.exec_driver_sql(f"SET LOCAL idle_in_transaction_session_timeout = '{IDLE}'")
+    options = connection.get_execution_options()
+    if options.get("isolation_level") == "AUTOCOMMIT":
+        return
+    said = _BEGIN_READING if options.get(_READING, False) else _BEGIN_WRITING
+    connection.info[_BEGAN] = int(connection.exec_driver_sql(said).scalar_one())
 
 
 def _begin_immediate(connection: Connection) -> None:
@@ -330,6 +359,23 @@ def among(
     return column.in_(values)
 
 
+def within(
+    connection: Connection, column: ColumnElement[int], numbers: Sequence[int]
+) -> ColumnElement[bool]:
+    """Whether `column` is one of these numbers, which are all different.
+
+    Why the range is said, and not only the numbers: then an index leads there whatever the planner
+    knows. Of a run that was just expanded it knows nothing, and read all units for each batch.
+    """
+    if not numbers:
+        return false()
+    first, last = min(numbers), max(numbers)
+    spanned = column.between(first, last)
+    if last - first + 1 == len(numbers):
+        return spanned
+    return and_(spanned, among(connection, column, numbers))
+
+
 def change_each(
     connection: Connection,
     table: Table,
@@ -337,34 +383,47 @@ def change_each(
     *,
     at: Mapping[str, Any],
     by: str,
-) -> None:
-    """Update many rows, each to values of its own, by one statement.
+) -> set[int]:
+    """Update many rows, each to values of its own, by one statement; which of them there were.
 
-    `rows` all have the same keys: the column `by`, which says of which row they are among those
-    whose columns are as in `at`, and the columns to change. Numbers, texts and None only.
+    `rows` all have the same keys: the column `by`, a number that says of which row they are among
+    those whose columns are as in `at`, and the columns to change. Numbers, texts and None only.
+    A value that all of them share is sent once.
     """
     if not rows:
-        return
-    quoted = connection.dialect.identifier_preparer.quote
-    names = list(rows[0])
-    if connection.dialect.name == "postgresql":
-        columns = ", ".join(
-            f"{quoted(name)} {table.c[name].type.compile(connection.dialect)}" for name in names
-        )
-        given = f"json_to_recordset(CAST(:given AS json)) AS given({columns})"
-    else:
-        columns = ", ".join(f"json_extract(value, '$.{name}') AS {quoted(name)}" for name in names)
-        given = f"(SELECT {columns} FROM json_each(:given)) AS given"  # noqa: S608  as below
-    changes = ", ".join(f"{quoted(name)} = given.{quoted(name)}" for name in names if name != by)
-    which = " AND ".join(f"{table.name}.{quoted(name)} = :at_{name}" for name in at)
-    connection.execute(
-        text(
-            f"UPDATE {table.name} SET {changes} FROM {given}"  # noqa: S608  names of our columns
-            f" WHERE {which} AND {table.name}.{quoted(by)} = given.{quoted(by)}"
-        ),
-        {"given": msgspec.json.encode(rows).decode()}
-        | {f"at_{name}": value for name, value in at.items()},
+        return set()
+    numbers = [row[by] for row in rows]
+    own = [name for name in rows[0] if name != by and len({row[name] for row in rows}) > 1]
+    shared = {name: rows[0][name] for name in rows[0] if name != by and name not in own}
+    statement = (
+        update(table)
+        .where(*(table.c[name] == value for name, value in at.items()))
+        .where(within(connection, table.c[by], numbers))
+        .returning(table.c[by])
     )
+    if own:
+        given = _given(connection, [table.c[name] for name in (by, *own)], rows)
+        statement = statement.where(table.c[by] == given.c[by])
+        shared |= {name: given.c[name] for name in own}
+    return set(connection.execute(statement.values(shared)).scalars())
+
+
+def _given(
+    connection: Connection, columns: Sequence[Column[Any]], rows: Sequence[Mapping[str, Any]]
+) -> FromClause:
+    """Some columns of `rows` as a table to join with, sent as one parameter."""
+    names = [one.name for one in columns]
+    sent = msgspec.json.encode([{name: row[name] for name in names} for row in rows]).decode()
+    if connection.dialect.name == "postgresql":
+        return (
+            func.json_to_recordset(cast(literal(sent), JSON))
+            .table_valued(*(column(one.name, one.type) for one in columns))
+            .render_derived(name="given", with_types=True)
+        )
+    each = func.json_each(sent).table_valued("value", name="each")
+    return select(
+        *(func.json_extract(each.c.value, f"$.{name}").label(name) for name in names)
+    ).subquery("given")
 
 
 def insert_all(

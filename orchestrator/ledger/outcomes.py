@@ -9,18 +9,17 @@ from typing import Any
 
 from msgspec import Struct
 from msgspec.structs import astuple
-from sqlalchemy import Connection, Row, and_, delete, insert, or_, select, update
+from sqlalchemy import Connection, Row, delete, insert, or_, select, update
 
 from orchestrator.books import FIELDS, Books, imbalances
 from orchestrator.causes import Cause
 from orchestrator.ledger import leases, troubles
-from orchestrator.ledger.database import among, change_each, insert_all, upsert
+from orchestrator.ledger.database import change_each, insert_all, upsert, within
 from orchestrator.ledger.leases import Batch
 from orchestrator.ledger.schema import (
     account,
     batch,
     counter,
-    exception,
     journal,
     quarantine,
     run,
@@ -138,32 +137,20 @@ def _record(
 ) -> None:
     if verified:
         connection.execute(
-            update(journal).where(among(connection, journal.c.id, verified)).values(verified=True)
+            update(journal).where(within(connection, journal.c.id, verified)).values(verified=True)
         )
     if not results:
         return
     sound = [_balanced(result) for result in results]
-    users = [result.user for result in sound]
-    before = _rows(connection, held, users)
-    olds = [before[user] for user in users]
-    sums = {
-        name: (sum(new) - sum(old), new != old)
-        for name, new, old in zip(
-            FIELDS,
-            zip(*(astuple(result.books) for result in sound), strict=True),
-            zip(*(row[_STATES:] for row in olds), strict=True),
-            strict=True,
-        )
-    }
-    _change_units(
-        connection, held, sound, olds, [name for name, (_, other) in sums.items() if other], now
-    )
-    _record_exceptions(connection, held, sound, olds, now=now)
-    _record_details(connection, held, sound, before)
+    olds = _change_units(connection, held, sound, now=now)
+    _record_exceptions(connection, held, sound, now=now)
+    _forget_details(connection, held, [old.user for old in olds if old.copies])
+    _record_details(connection, held, sound)
     moves = Counter(str(result.state) for result in sound)
-    moves.subtract(old.state for old in olds)
+    moves.subtract(str(old.state) for old in olds)
     changes = {name: moves[name] for name in _COUNTED}
-    changes |= {name: by for name, (by, _) in sums.items()}
+    for name, new, old in zip(FIELDS, _sums(sound), _sums_before(olds), strict=True):
+        changes[name] = new - old
     count(connection, held, {name: by for name, by in changes.items() if by})
     connection.execute(
         update(run)
@@ -180,33 +167,69 @@ _NOTHING = Books()
 _NOTED_EVERY_MS = 500
 """How exact the time of the last progress is: one row a run, which all its batches would queue
 for."""
+_UNTRIED = {"state": UnitState.WAITING, "attempts": 0, "copies": 0, "bytes_read": 0, "lost": 0}
+"""The books of such a unit are empty: everything else in them is of copies, or of bytes read."""
 
 
 def _change_units(
-    connection: Connection,
-    held: Batch,
-    results: Sequence[UnitResult],
-    olds: Sequence[Row[Any]],
-    changed: Sequence[str],
-    now: int,
-) -> None:
-    """Write the units down; of the books only the columns that `changed` in any of them."""
-    change_each(
-        connection,
-        unit,
-        [
-            {
-                "user": result.user,
-                "state": result.state,
-                "attempts": old.attempts + (1 if result.attempted else 0),
-                "settled_at": now if result.state is UnitState.SETTLED else None,
-                **{name: getattr(result.books, name) for name in changed},
-            }
-            for result, old in zip(results, olds, strict=True)
-        ],
-        at={"run": held.run, "phase": held.phase},
-        by="user",
+    connection: Connection, held: Batch, results: Sequence[UnitResult], *, now: int
+) -> Sequence[Row[Any]]:
+    """Write the units down; returns how those were that had been tried before.
+
+    Nearly all units are tried once. How those were is known, so they need not be read and locked.
+    """
+    at: dict[str, Any] = {"run": held.run, "phase": held.phase}
+    done = change_each(connection, unit, _rows(results, [], now=now), at=at | _UNTRIED, by="user")
+    if len(done) == len(results):
+        return []
+    others = [result for result in results if result.user not in done]
+    olds = _locked(connection, held, [result.user for result in others])
+    change_each(connection, unit, _rows(others, olds, now=now), at=at, by="user")
+    return olds
+
+
+def _rows(
+    results: Sequence[UnitResult], olds: Sequence[Row[Any]], *, now: int
+) -> list[dict[str, Any]]:
+    """The units as they shall be; of their books only the columns that change in any of them."""
+    attempts = {old.user: old.attempts for old in olds}
+    sums = zip(FIELDS, _sums(results), _sums_before(olds), strict=True)
+    changed = [name for name, new, old in sums if new or old]  # none of them is ever negative
+    return [
+        {
+            "user": result.user,
+            "state": result.state,
+            "attempts": attempts.get(result.user, 0) + result.attempted,
+            "settled_at": now if result.state is UnitState.SETTLED else None,
+            **{name: getattr(result.books, name) for name in changed},
+        }
+        for result in results
+    ]
+
+
+def _sums(results: Sequence[UnitResult]) -> list[int]:
+    """The books of all of them, added up."""
+    filled = [astuple(result.books) for result in results if result.books != _NOTHING]
+    return [sum(column) for column in zip(*filled, strict=True)] or [0] * len(FIELDS)
+
+
+def _sums_before(olds: Sequence[Row[Any]]) -> list[int]:
+    columns = zip(*(old[-len(FIELDS) :] for old in olds), strict=True)
+    return [sum(column) for column in columns] or [0] * len(FIELDS)
+
+
+def _locked(connection: Connection, held: Batch, users: Sequence[int]) -> Sequence[Row[Any]]:
+    """The units as they are; nobody changes them meanwhile."""
+    found = select(
+        unit.c.user, unit.c.state, unit.c.attempts, *(unit.c[name] for name in FIELDS)
+    ).where(
+        unit.c.run == held.run,
+        unit.c.phase == held.phase,
+        within(connection, unit.c.user, users),
     )
+    if connection.dialect.name == "postgresql":
+        found = found.with_for_update(key_share=True)
+    return connection.execute(found).all()
 
 
 def count(connection: Connection, held: Batch, changes: Mapping[str, int]) -> None:
@@ -225,50 +248,15 @@ def _balanced(result: UnitResult) -> UnitResult:
     return UnitResult(user=result.user, state=UnitState.FAILED, books=Books(), cause=UNBALANCED)
 
 
-_STATES = 4
-"""Columns of `_rows` before the books."""
-
-
-def _rows(connection: Connection, held: Batch, users: Sequence[int]) -> dict[int, Row[Any]]:
-    """The units as they are, and the cause of each exception; nobody changes them meanwhile."""
-    found = select(
-        unit.c.user,
-        unit.c.state,
-        unit.c.attempts,
-        exception.c.cause,
-        *(unit.c[name] for name in FIELDS),
-    ).outerjoin(
-        exception,
-        and_(
-            exception.c.run == unit.c.run,
-            exception.c.user == unit.c.user,
-            exception.c.phase == unit.c.phase,
-        ),
-    )
-    if connection.dialect.name == "postgresql":
-        found = found.with_for_update(of=unit, key_share=True)
-    rows = connection.execute(
-        found.where(
-            unit.c.run == held.run,
-            unit.c.phase == held.phase,
-            among(connection, unit.c.user, users),
-        )
-    )
-    return {row.user: row for row in rows}
-
-
 def _record_exceptions(
     connection: Connection,
     held: Batch,
     results: Sequence[UnitResult],
-    olds: Sequence[Row[Any]],
     *,
     now: int,
 ) -> None:
-    counts = troubles.Counts()
-    if over := [old.user for old in olds if old.cause is not None]:
-        which = troubles.of_units(connection, held.phase, over)
-        counts.update(troubles.forget(connection, held.run, which))
+    which = troubles.of_units(connection, held.phase, [result.user for result in results])
+    counts = troubles.forget(connection, held.run, which)
     causes = [result.cause for result in results if result.cause is not None]
     rows = [
         {
@@ -287,29 +275,19 @@ def _record_exceptions(
     troubles.count(connection, held.run, counts, slot=held.slot)
 
 
-def _record_details(
-    connection: Connection,
-    held: Batch,
-    results: Sequence[UnitResult],
-    before: Mapping[int, Row[Any]],
-) -> None:
-    """Quarantine and accounts; what an earlier attempt left of either is replaced."""
-    if again := [result.user for result in results if before[result.user].copies]:
-        connection.execute(
-            delete(quarantine).where(
-                quarantine.c.run == held.run,
-                quarantine.c.phase == held.phase,
-                among(connection, quarantine.c.user, again),
-                quarantine.c.released_at.is_(None),
-            )
-        )
-        connection.execute(
-            delete(account).where(
-                account.c.run == held.run,
-                account.c.phase == held.phase,
-                among(connection, account.c.user, again),
-            )
-        )
+def _forget_details(connection: Connection, held: Batch, users: Sequence[int]) -> None:
+    """Remove what earlier attempts left of quarantine and accounts; what was released stays."""
+    if not users:
+        return
+    for table in (quarantine, account):
+        these = (table.c.run == held.run) & (table.c.phase == held.phase)
+        if table is quarantine:
+            these &= quarantine.c.released_at.is_(None)
+        connection.execute(delete(table).where(these, within(connection, table.c.user, users)))
+
+
+def _record_details(connection: Connection, held: Batch, results: Sequence[UnitResult]) -> None:
+    """Keep what was quarantined, and the accounts."""
     kept = [
         (held.run, result.user, held.phase, *astuple(copy))
         for result in results

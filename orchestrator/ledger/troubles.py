@@ -11,7 +11,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, delete
 
 from orchestrator.causes import Cause
-from orchestrator.ledger.database import among, insert_all, insert_missing, upsert
+from orchestrator.ledger.database import insert_all, insert_missing, upsert, within
 from orchestrator.ledger.schema import cause, exception, trouble
 
 Counts = Counter[tuple[int, str, str]]
@@ -33,7 +33,7 @@ def forget(connection: Connection, run_id: str, which: ColumnElement[bool]) -> C
 
 def of_units(connection: Connection, phase: int, users: Sequence[int]) -> ColumnElement[bool]:
     """Those of these users' units in one phase."""
-    return (exception.c.phase == phase) & among(connection, exception.c.user, users)
+    return (exception.c.phase == phase) & within(connection, exception.c.user, users)
 
 
 def note(
