@@ -29,6 +29,8 @@ KINDS = {
     "broker-wiped": 0.03,
 }
 """Every kind of fault with its greatest chance at one opportunity."""
+JUMPS = (-3600.0, -90.0, 90.0, 3600.0)
+"""Seconds by which the ledger's clock may be set, from one look at it to the next."""
 
 
 @dataclass
@@ -41,12 +43,18 @@ class Weather:
     """So many faults at most: then it clears up."""
     until: float
     """And at this time at the latest."""
+    clock: random.Random
+    """Sets the ledger's clock. Draws of its own: in all else a seed stays the story that it was."""
+    clock_chance: float
     seen: Counter[str] = field(default_factory=Counter)
 
     @classmethod
-    def drawn(cls, rng: random.Random, *, now: float) -> "Weather":
-        """A mixture: each kind is in it with even odds."""
+    def drawn(cls, rng: random.Random, *, seed: int, now: float) -> "Weather":
+        """A mixture: each kind is in it with even odds, a clock that jumps in three of ten."""
+        clock = random.Random(f"jumps {seed}")
         return cls(
+            clock=clock,
+            clock_chance=0.05 if clock.random() < 0.3 else 0.0,
             rng=rng,
             chances={
                 kind: most * rng.choice((0.3, 1.0)) if rng.random() < 0.5 else 0.0
@@ -55,6 +63,15 @@ class Weather:
             budget=rng.choice((5, 20, 40)),
             until=now + rng.choice((300, 1800, 7200)),
         )
+
+    def clock_jump(self, *, now: float) -> float:
+        """By how much the ledger's clock is set now; mostly not at all."""
+        if not self.clock_chance or now >= self.until or self.faults >= self.budget:
+            return 0.0
+        if self.clock.random() >= self.clock_chance:
+            return 0.0
+        self.seen["clock-jump"] += 1
+        return self.clock.choice(JUMPS)
 
     @property
     def faults(self) -> int:

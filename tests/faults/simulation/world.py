@@ -80,7 +80,7 @@ class World:
         self.plant = plant or Plant()
         self.rng = rng = random.Random(f"reinstate {seed}")
         self.schedule = Schedule(rng, restlessness=rng.choice((0.1, 0.3, 0.6)))
-        self.weather = Weather.drawn(rng, now=self.schedule.now)
+        self.weather = Weather.drawn(rng, seed=seed, now=self.schedule.now)
         self.population: Population = populate(rng, rng.randrange(3, 7))
         self.policy = rng.choice(("newest", "newest", "newest", "keep-live", "keep-both"))
         self.scope = rng.choice(("wave", "wave", "user"))
@@ -102,6 +102,8 @@ class World:
         """By category, owner and ref, what its user made of it; None: deleted."""
         self.declined: dict[UserId, int] = {}
         """At which step; 0: before the run was submitted."""
+        self.skew = 0.0
+        """Seconds by which the ledger's clock differs from the world's."""
         self.watching = Watching(self)
         self.numbers = {user: number for number, user in enumerate(self.population.users)}
         self.imagined: dict[tuple[str, UserId, str], Write] = {}
@@ -422,7 +424,10 @@ class World:
 
         def clock(_connection: Connection) -> int:
             self.schedule.now += 0.001
-            return int(self.schedule.now * 1000)
+            if jump := self.weather.clock_jump(now=self.schedule.now):
+                self.skew += jump
+                self.schedule.note(f"the ledger's clock is set by {jump:+.0f} s")
+            return int((self.schedule.now + self.skew) * 1000)
 
         if me is None:
             return SharedLedger(self._memory.engine, clock)
@@ -457,9 +462,9 @@ class World:
             " (SELECT min(not_before) FROM batch WHERE state = ?),"
             " (SELECT min(not_before) FROM exception WHERE not_before > ?)",
             *(BatchState.DISPATCHED, BatchState.RUNNING, BatchState.READY),
-            int(now * 1000),
+            int((now + self.skew) * 1000),
         )
-        moments = [moment / 1000 for moment in (lease, due, waits) if moment]
+        moments = [moment / 1000 - self.skew for moment in (lease, due, waits) if moment]
         nearest = min((moment for moment in moments if moment > now), default=now + 900)
         return min(nearest - now + 0.01, 900.0) + self.rng.random()
 
