@@ -1,7 +1,9 @@
-"""What is stored of people is sealed: AES-256-GCM under keys derived from one master key.
+"""What is stored of people is sealed: AES-256-GCM, under keys of their own or one master key.
 
 A sealed value is bound to its context (which table, row, purpose): moved elsewhere it does not
-open. `user_hash` finds a user without naming them; `user_ref` shows one in logs and lists.
+open. Its first byte says how it is written and under what: keys derived from the master key, or a
+`DataKey`, which the ledger keeps wrapped by the master key and forgets when it shall be unreadable.
+`user_hash` finds a user without naming them; `user_ref` shows one in logs and lists.
 
 Not promised: sealed values do not hide their length, and whoever holds the key and the database
 reads everything. One master key is good for about four thousand million seals (random nonces).
@@ -28,7 +30,9 @@ from orchestrator.settings import Settings
 
 KEY_BYTES = 32
 NONCE_BYTES = 12
-_PLAIN, _DEFLATED = b"\x01", b"\x02"  # the version byte also says how the content is written
+_PLAIN, _DEFLATED = b"\x01", b"\x02"  # under the master key
+_OWN_PLAIN, _OWN_DEFLATED = b"\x03", b"\x04"  # under a data key, whose maker follows
+_MAKER_BYTES = 2
 _WORTH_DEFLATING = 200
 _MALFORMED = "a sealed value is cut or of an unknown version"
 
@@ -57,27 +61,29 @@ class Sealer:
         each length. One value holds one user's own data, is sealed once per attempt by us, and
         its length is seen only by who may read the ledger.
         """
-        version = _PLAIN
-        if len(data) >= _WORTH_DEFLATING:
-            deflated = zlib.compress(data, 1)
-            if len(deflated) < len(data):
-                version, data = _DEFLATED, deflated
-        nonce = self._nonce()
-        return version + nonce + self._aead.encrypt(nonce, data, version + context)
+        smaller = _deflated(data)
+        version = _PLAIN if smaller is None else _DEFLATED
+        return version + _encrypted(self._aead, self._nonce(), smaller or data, version + context)
 
     def open(self, sealed: bytes, context: bytes) -> bytes:
         """What was sealed. Raises `Refused` for another key or context, or a changed value."""
-        version, nonce, rest = sealed[:1], sealed[1 : 1 + NONCE_BYTES], sealed[1 + NONCE_BYTES :]
-        if version not in {_PLAIN, _DEFLATED} or len(nonce) != NONCE_BYTES:
+        version = sealed[:1]
+        if version not in {_PLAIN, _DEFLATED}:
             raise Refused(_MALFORMED, hint="restore the ledger from its backup")
-        try:
-            data = self._aead.decrypt(nonce, rest, version + context)
-        except InvalidTag as error:
-            raise Refused(
-                "a sealed value does not open: another key, or it was altered or moved",
-                hint="use the key that this ledger was made with: REINSTATE_KEY or <home>/key",
-            ) from error
+        data = _decrypted(self._aead, sealed[1:], version + context)
         return zlib.decompress(data) if version == _DEFLATED else data
+
+    def new_key(self, maker: int) -> "DataKey":
+        """A key at random; `maker` tells apart several that one user may have."""
+        return DataKey(os.urandom(KEY_BYTES), maker, nonce=self._nonce)
+
+    def wrapped(self, key: "DataKey", context: bytes) -> bytes:
+        """The key as the ledger may keep it: without the master key it is of no use."""
+        return self.seal(key.secret, b"key:" + context)
+
+    def unwrapped(self, wrapped: bytes, maker: int, context: bytes) -> "DataKey":
+        """The key again. Raises `Refused` like `open`."""
+        return DataKey(self.open(wrapped, b"key:" + context), maker, nonce=self._nonce)
 
     def user_hash(self, user_id: str) -> bytes:
         """16 bytes by which a user is found, the same for the same key; tells nothing without."""
@@ -100,6 +106,61 @@ class Sealer:
         return bytes.fromhex(digits + "0" * (32 - len(digits))), bytes.fromhex(
             digits + "f" * (32 - len(digits))
         )
+
+
+class DataKey:
+    """Seals and opens as a `Sealer` does, until nobody keeps this key any more."""
+
+    def __init__(self, secret: bytes, maker: int, *, nonce: Callable[[], bytes]) -> None:
+        self.secret = secret
+        self.maker = maker
+        self._aead = AESGCM(secret)
+        self._nonce = nonce
+
+    def seal(self, data: bytes, context: bytes) -> bytes:
+        """`data`, readable only under this key and with the same `context`."""
+        smaller = _deflated(data)
+        head = _OWN_PLAIN if smaller is None else _OWN_DEFLATED
+        head += self.maker.to_bytes(_MAKER_BYTES)
+        return head + _encrypted(self._aead, self._nonce(), smaller or data, head + context)
+
+    def open(self, sealed: bytes, context: bytes) -> bytes:
+        """What was sealed. Raises `Refused` for another key or context, or a changed value."""
+        start = 1 + _MAKER_BYTES
+        data = _decrypted(self._aead, sealed[start:], sealed[:start] + context)
+        return zlib.decompress(data) if sealed[:1] == _OWN_DEFLATED else data
+
+
+def maker_of(sealed: bytes) -> int | None:
+    """Which data key a value is sealed under; None: under the master key itself."""
+    if sealed[:1] not in {_OWN_PLAIN, _OWN_DEFLATED}:
+        return None
+    return int.from_bytes(sealed[1 : 1 + _MAKER_BYTES])
+
+
+def _deflated(data: bytes) -> bytes | None:
+    """The data made smaller, where that is worth it."""
+    if len(data) < _WORTH_DEFLATING:
+        return None
+    deflated = zlib.compress(data, 1)
+    return deflated if len(deflated) < len(data) else None
+
+
+def _encrypted(aead: AESGCM, nonce: bytes, data: bytes, context: bytes) -> bytes:
+    return nonce + aead.encrypt(nonce, data, context)
+
+
+def _decrypted(aead: AESGCM, sealed: bytes, context: bytes) -> bytes:
+    nonce, rest = sealed[:NONCE_BYTES], sealed[NONCE_BYTES:]
+    if len(nonce) != NONCE_BYTES:
+        raise Refused(_MALFORMED, hint="restore the ledger from its backup")
+    try:
+        return aead.decrypt(nonce, rest, context)
+    except InvalidTag as error:
+        raise Refused(
+            "a sealed value does not open: another key, or it was altered or moved",
+            hint="use the key that this ledger was made with: REINSTATE_KEY or <home>/key",
+        ) from error
 
 
 def reference(user_hash: bytes) -> str:
