@@ -426,6 +426,32 @@ def test_a_row_that_is_deleted_and_made_again_is_another_version(service):
     assert fetch(target, OWNER, "a").content == b"hers"
 
 
+GUARDS = {
+    "a row that is there": "INSERT INTO contacts (user_id, ident, media, content)"
+    " VALUES ('anna', 'n7', 'm', 'hers')",
+    "row-level rules": "ALTER TABLE contacts ENABLE ROW LEVEL SECURITY",
+    "a trigger that keeps one away": """
+        CREATE FUNCTION away() RETURNS trigger LANGUAGE plpgsql AS
+        'BEGIN IF NEW.ident = ''n7'' THEN RETURN NULL; END IF; RETURN NEW; END';
+        CREATE TRIGGER away BEFORE INSERT ON contacts FOR EACH ROW EXECUTE FUNCTION away()""",
+    "a rule of the table": "ALTER TABLE contacts ADD CHECK (ident <> 'n7')",
+}
+
+
+@pytest.mark.parametrize("guard", GUARDS)
+def test_what_keeps_one_row_away_harms_no_other(postgresql, guard):
+    postgresql.target().inspect(["contacts"])
+    postgresql.execute(GUARDS[guard])
+    target = postgresql.target()
+    writes = [create(target, OWNER, f"n{n}", f"card {n}".encode()) for n in range(20)]
+    answers = target.write("contacts", writes)
+    kept = [n for n, said in enumerate(answers) if said.fate is not Fate.DONE]
+    assert kept == ([] if guard == "row-level rules" else [7])
+    versions = {entry.ref: entry.version for entry in target.survey("contacts", [OWNER])}
+    for write, said in zip(writes, answers, strict=True):
+        assert said.fate is not Fate.DONE or versions[write.ref] == said.version
+
+
 def test_without_a_column_for_deletions_a_removed_row_goes_unless_the_table_forbids_it(postgresql):
     target, _ = scores_target(postgresql)
     boards = ["chess", "go", "kept"]

@@ -30,6 +30,15 @@ _ALLOWED: Final[Mapping[str, frozenset[Family]]] = {
     "deleted": frozenset({Family.TIME, Family.BOOLEAN}),
     "version": frozenset({Family.INTEGER}),
 }
+_OURS: Final = {
+    "user": Family.TEXT,
+    "ident": Family.TEXT,
+    "content": Family.BYTES,
+    "media": Family.TEXT,
+    "revised": Family.TIME,
+    "modified": Family.TIME,
+}
+_ORDINARY: Final = "r"
 ATTACHMENTS: Final = ("user_id", "ident", "name", "content")
 
 
@@ -115,15 +124,20 @@ class _Reflection:
                 f"sql target: table {self.table.table} does not fit: " + "; ".join(self.problems),
                 hint="correct the plan's tables, or the table",
             )
+        kind, guarded = self._kind()
         return Layout(
             table=_quoted(self.connection, self.schema, self.name),
             user=user,
             ident=ident,
             fields=tuple(fields),
             dropped=frozenset(dropped),
-            system_version=self._plain(),
+            system_version=kind == _ORDINARY,
             attachments=ours,
             by_user=self.by_user,
+            copies=attachments
+            and kind == _ORDINARY
+            and not guarded
+            and _typed_as_ours({"user": user, "ident": ident, **roles}),
             **roles,
         )
 
@@ -197,15 +211,31 @@ class _Reflection:
         self.problems += [f"{name} has no column {column}" for column in missing]
         return _quoted(self.connection, self.schema, name)
 
-    def _plain(self) -> bool:
-        """An ordinary table of PostgreSQL: views have no xmin, partitions cannot return it."""
+    def _kind(self) -> tuple[str, bool]:
+        """What PostgreSQL says that it is, and whether it looks at rows who may see them.
+
+        Views have no xmin, partitions cannot return it; empty elsewhere.
+        """
         if self.dialect.name != "postgresql":
-            return False
-        kind = self.connection.execute(
-            text("SELECT relkind::text FROM pg_class WHERE oid = to_regclass(:name)"),
+            return "", False
+        kind, guarded = self.connection.execute(
+            text(
+                "SELECT relkind::text, relrowsecurity FROM pg_class WHERE oid = to_regclass(:name)"
+            ),
             {"name": _quoted(self.connection, self.schema, self.name).replace("%%", "%")},
-        ).scalar()
-        return kind == "r"
+        ).one()
+        return str(kind), bool(guarded)
+
+
+def _typed_as_ours(columns: Mapping[str, Column | None]) -> bool:
+    """Whether the columns that we fill take the binary form of what we put into them."""
+    return all(
+        (column := columns[role]) is not None
+        and column.family is family
+        and (family is not Family.TEXT or column.cast is None)
+        and (family is not Family.TIME or column.zoned)
+        for role, family in _OURS.items()
+    )
 
 
 def _family(kind: types.TypeEngine[Any]) -> Family:

@@ -114,6 +114,12 @@ def arrays(rows: Sequence[Row], now: datetime) -> dict[str, Any]:
     }
 
 
+def copied(row: Row, now: datetime) -> tuple[Any, ...]:
+    """One new row for a COPY into a table of ours."""
+    item = row.write.item
+    return row.write.owner, row.write.ref, row.content, item.media.mime, item.revised, now
+
+
 def named(row: Row, now: datetime) -> dict[str, Any]:
     """One row by name, for SQLite."""
     revised = row.write.item.revised

@@ -103,6 +103,8 @@ class Layout(Struct, frozen=True, kw_only=True):
 
     by_user: bool = True
     """An index finds a user's rows."""
+    copies: bool = False
+    """New rows can be given by COPY: it is a table of ours, of the types that we give columns."""
 
     @property
     def versioned(self) -> bool:

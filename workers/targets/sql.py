@@ -16,6 +16,7 @@ The statements are in `workers/storage/statements.py`, the tables in `docs/targe
 
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
@@ -37,12 +38,14 @@ from orchestrator.ports import (
     Write,
     Written,
 )
+from orchestrator.reasons import Reason
 from workers.storage.rows import (
     ROWS,
     Row,
     arrays,
     chunks,
     content_of,
+    copied,
     entry,
     fits,
     named,
@@ -50,7 +53,14 @@ from workers.storage.rows import (
     removed_arrays,
     row_of,
 )
-from workers.storage.statements import PAGE, Statements, definitions, statements
+from workers.storage.statements import (
+    COPIED,
+    OWN_VERSION,
+    PAGE,
+    Statements,
+    definitions,
+    statements,
+)
 from workers.storage.tables import Layout, Table, key_fits, own
 
 if TYPE_CHECKING:
@@ -359,7 +369,17 @@ class SqlTarget:
         return self._database.transaction(take_away, write=True)
 
     def _write(self, known: _Known, rows: Sequence[Row]) -> None:
-        """Write the rows in one transaction; where one of them is refused, each half by itself."""
+        """Write the rows in one transaction, at first by COPY if all are new."""
+        say = known.statements
+        if say.copy is not None and all(row.write.expected is None for row in rows):
+            # One is there already, or refused: the other way tells which.
+            with suppress(ItemRejected):
+                self._database.transaction(lambda cursor: self._copy(cursor, say, rows), write=True)
+                return
+        self._write_some(known, rows)
+
+    def _write_some(self, known: _Known, rows: Sequence[Row]) -> None:
+        """The same row by row; where one of them is refused, each half by itself."""
         try:
             self._database.transaction(
                 lambda cursor: self._put(cursor, known.statements, rows), write=True
@@ -369,8 +389,23 @@ class SqlTarget:
                 rows[0].answer = Written(fate=Fate.REFUSED, detail=rejected.detail)
                 return
             half = len(rows) // 2
-            self._write(known, rows[:half])
-            self._write(known, rows[half:])
+            self._write_some(known, rows[:half])
+            self._write_some(known, rows[half:])
+
+    def _copy(self, cursor: Any, say: Statements, rows: Sequence[Row]) -> None:
+        """Create all rows in the given transaction. Raises `ItemRejected` where that cannot be."""
+        now = self._clock().astimezone(UTC)
+        with cursor.copy(say.copy) as copy:
+            copy.set_types(COPIED)
+            for row in rows:
+                copy.write_row(copied(row, now))
+        if cursor.rowcount != len(rows):
+            raise ItemRejected(Reason.REFUSED, "the table does not keep every row")
+        version = cursor.execute(OWN_VERSION).fetchone()[0]
+        done = {(row.write.owner, row.write.ref): version for row in rows}
+        self._attach(cursor, say, rows, done, {})
+        for row in rows:
+            row.answer = Written(fate=Fate.DONE, version=version)
 
     def _put(self, cursor: Any, say: Statements, rows: Sequence[Row]) -> None:
         """All rows in the given transaction; their keys differ."""
