@@ -36,7 +36,7 @@ from orchestrator.ledger.schema import (
     trouble,
     unit,
 )
-from orchestrator.lifecycle import BatchState, CellState, RunState, UnitState
+from orchestrator.lifecycle import TERMINAL_RUNS, BatchState, CellState, RunState, UnitState
 from orchestrator.plan import Plan
 from orchestrator.plan_text.document import plan_from_document
 from orchestrator.query import Query, matching
@@ -123,9 +123,32 @@ class Status(Struct, frozen=True, kw_only=True):
     """Over how many seconds the speed was measured."""
 
     @property
+    def terminal(self) -> bool:
+        """Whether the run is over; a finished one may still be retried."""
+        return self.run.state in TERMINAL_RUNS
+
+    @property
+    def outcome(self) -> str | None:
+        """How a run that is over ended, as a word; None while it is under way."""
+        return outcome(
+            self.run,
+            failed=sum(phase.failed for phase in self.phases),
+            losses=0 if self.accepted_by else self.losses,
+        )
+
+    @property
     def losses(self) -> int:
         """Items that are lost or quarantined."""
         return self.books.lost + self.books.quarantined + self.books.nameless
+
+
+def outcome(row: RunRow, *, failed: int, losses: int) -> str | None:
+    """How a run ended; `losses` are those that nobody has accepted."""
+    if row.state is not RunState.FINISHED:
+        return str(row.state) if row.state in TERMINAL_RUNS else None
+    if failed:
+        return "failed"
+    return "losses" if losses and row.purpose == "restore" else "done"
 
 
 class UnitAnswer(Struct, frozen=True, kw_only=True):
@@ -167,7 +190,7 @@ class Progress:
             rows = connection.execute(
                 select(run).order_by(run.c.created_at.desc(), run.c.id).limit(limit)
             )
-            return [_run_row(row) for row in rows]
+            return [run_row(row) for row in rows]
 
     def plan(self, run_id: str) -> Plan:
         """The plan of a run."""
@@ -209,7 +232,7 @@ class Progress:
             )
             led = _is_led(connection, now) or len(approvals) < needed
             return Status(
-                run=_run_row(row),
+                run=run_row(row),
                 digest=row.digest,
                 approvals=approvals,
                 approvals_needed=needed,
@@ -477,7 +500,7 @@ class Progress:
                 books=_books(row),
                 cause=sentences.get(phase, ""),
                 settled=None if row["settled_at"] is None else moment(row["settled_at"]),
-                items=tuple(dict(zip(_LINE, line, strict=True)) for line in lines),
+                items=tuple(_EMPTY_LINE | dict(zip(_LINE, line, strict=False)) for line in lines),
                 quarantined=tuple(kept.get(phase, ())),
             )
 
@@ -500,7 +523,9 @@ class Progress:
         return self._sealer.open(sealed, b"user:" + run_id.encode()).decode()
 
 
-_LINE = ("ident", "outcome", "note", "source", "repairs", "degraded", "reason")
+_LINE = ("ident", "outcome", "note", "source", "repairs", "degraded", "reason", "origins")
+_EMPTY_LINE: dict[str, Any] = dict.fromkeys(_LINE, "")
+"""Accounts of earlier releases have no origins."""
 
 
 def _row(connection: Connection, run_id: str) -> Row[Any]:
@@ -515,7 +540,8 @@ def _after(place: tuple[int, int]) -> ColumnElement[bool]:
     return tuple_(unit.c.user, unit.c.phase) > tuple_(*place)
 
 
-def _run_row(row: Row[Any]) -> RunRow:
+def run_row(row: Row[Any]) -> RunRow:
+    """A row of the ledger as a line of the list."""
     return RunRow(
         id=row.id,
         name=row.name,

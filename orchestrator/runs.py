@@ -53,7 +53,8 @@ AGAIN = Cause(
     sentence="an operator asked for another attempt",
     transient=True,
 )
-_MAY_RETRY = frozenset({RunState.RUNNING, RunState.PAUSED, RunState.FINISHED})
+MAY_RETRY = frozenset({RunState.RUNNING, RunState.PAUSED, RunState.FINISHED})
+"""States in which units may be tried again."""
 
 
 class Submission(Struct, frozen=True, kw_only=True):
@@ -311,10 +312,10 @@ class Runs:
             number = len(units)
             if dry_run or not number:
                 return number
-            if state not in _MAY_RETRY:
+            if state not in MAY_RETRY:
                 raise Refused(f"a run that is {state} cannot retry", hint="submit the plan again")
             now = self._ledger.clock(connection)
-            _try_again(connection, run_id, units, now=now)
+            try_again(connection, run_id, units, now=now)
             if state is RunState.FINISHED:
                 flow.move_run(connection, run_id, state, RunState.RUNNING, finished_at=None)
             self._log(connection, now, who, "retry", run_id, {"units": number, "reason": reason})
@@ -329,7 +330,7 @@ class Runs:
         with self._ledger.begin() as connection:
             row = _row(connection, run_id)
             state = RunState(row.state)
-            if state not in _MAY_RETRY:
+            if state not in MAY_RETRY:
                 raise Refused(f"a run that is {state} takes nothing back")
             now = self._ledger.clock(connection)
             found = connection.execute(
@@ -349,7 +350,7 @@ class Runs:
                     )
                 )
             if found:
-                _try_again(connection, run_id, {(kept.user, kept.phase) for kept in found}, now=now)
+                try_again(connection, run_id, {(kept.user, kept.phase) for kept in found}, now=now)
                 if state is RunState.FINISHED:
                     flow.move_run(connection, run_id, state, RunState.RUNNING, finished_at=None)
             self._log(
@@ -465,10 +466,10 @@ def _cancel_units(connection: Connection, run_id: str) -> None:
         flow.count(connection, run_id, phase, wave, cancelled=number)
 
 
-def _try_again(
+def try_again(
     connection: Connection, run_id: str, units: Collection[tuple[int, int]], *, now: int
 ) -> None:
-    """Units, as user and phase, wait for another attempt; the counters know."""
+    """Units, as user and phase, wait for another attempt, in the caller's transaction."""
     wave_of = flow.waves_of(connection, run_id)
     by_phase: dict[int, list[int]] = {}
     for user, phase in sorted(units):

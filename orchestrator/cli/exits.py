@@ -43,10 +43,4 @@ def exit_of(status: "Status") -> Exit:
 
 def outcome_of(status: "Status") -> str | None:
     """How a run that is over ended, as a word; None while it is under way."""
-    match status.run.state:
-        case RunState.REFUSED | RunState.CANCELLED:
-            return str(status.run.state)
-        case RunState.FINISHED:
-            return {Exit.SOME_FAILED: "failed", Exit.LOSSES: "losses"}.get(exit_of(status), "done")
-        case _:
-            return None
+    return status.outcome
