@@ -355,7 +355,7 @@ def restore_bare(owners: Sequence[UserId]) -> int:
                 merit=copy.merit,
                 live=None,
                 hand=None,
-                equal_elsewhere=False,
+                elsewhere=None,
                 policy=OnConflict.NEWEST,
                 as_of=AS_OF,
             )

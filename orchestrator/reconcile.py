@@ -9,7 +9,7 @@ from datetime import datetime
 from msgspec import Struct
 
 from orchestrator.books import Note, Outcome
-from orchestrator.items import Copy, Digest, Item
+from orchestrator.items import Copy, Digest, Item, Side
 from orchestrator.plan import OnConflict
 
 
@@ -45,6 +45,10 @@ class Hand(Struct, frozen=True, kw_only=True, gc=False):
     outcome: Outcome
     note: Note | None = None
     this_run: bool = True
+    ref: str = ""
+    """Where that was."""
+    origins: str = ""
+    """Of what was merged: what came from where."""
 
 
 class Create(Struct, frozen=True, kw_only=True, gc=False):
@@ -61,10 +65,20 @@ class Revive(Struct, frozen=True, kw_only=True, gc=False):
 
 
 class Replace(Struct, frozen=True, kw_only=True, gc=False):
-    """Overwrite exactly this version."""
+    """Overwrite exactly this version; `beside`: of what we put beside, with what it is now."""
 
     ref: str
     version: str
+    beside: bool = False
+
+
+class Merge(Struct, frozen=True, kw_only=True, gc=False):
+    """Combine with exactly this version, field by field; what comes of it is for `concluded`."""
+
+    ref: str
+    version: str
+    wins: Side
+    """Whose field stands where both differ."""
 
 
 class Leave(Struct, frozen=True, kw_only=True, gc=False):
@@ -74,7 +88,7 @@ class Leave(Struct, frozen=True, kw_only=True, gc=False):
     note: Note | None = None
 
 
-Decision = Create | Revive | Replace | Leave
+Decision = Create | Revive | Replace | Merge | Leave
 
 
 def precedence(copy: Copy, trust: int) -> tuple[bool, int, bool, float, int, int]:
@@ -101,52 +115,79 @@ def decide(
     merit: int = 0,
     live: Standing | Tombstone | None,
     hand: Hand | None,
-    equal_elsewhere: bool,
+    elsewhere: Standing | None,
     policy: OnConflict,
     as_of: datetime,
     can_replace: bool = True,
 ) -> Decision:
     """What to do about one item.
 
-    `merit`: the recovered copy's. `equal_elsewhere`: the target holds equal content under another
-    ident. `can_replace`: it replaces exactly the version that was looked at; where it does not,
-    the live item stays.
+    `merit`: the recovered copy's. `elsewhere`: what the target holds under another ident and is
+    equal, or the same thing typed in again. `can_replace`: it replaces exactly the version that
+    was looked at; where it does not, the live item stays.
     """
-    decision = _by_table(
-        item,
-        merit=merit,
-        live=live,
-        hand=hand,
-        equal_elsewhere=equal_elsewhere,
-        policy=policy,
-        as_of=as_of,
-    )
+    match live:
+        case Tombstone():
+            return _after_deletion(item, live, hand=hand, as_of=as_of)
+        case Standing():
+            decision = _beside_live(item, live, merit=merit, hand=hand, policy=policy, as_of=as_of)
+        case None:
+            if hand is not None and hand.verified:
+                return Leave(outcome=Outcome.DECLINED)
+            decision = _with_other_ident(item, elsewhere, policy=policy, as_of=as_of)
     if isinstance(decision, Replace) and not can_replace:
         return Leave(outcome=Outcome.SUPERSEDED)
     return decision
 
 
-def _by_table(
-    item: Item,
-    *,
-    merit: int,
-    live: Standing | Tombstone | None,
-    hand: Hand | None,
-    equal_elsewhere: bool,
-    policy: OnConflict,
-    as_of: datetime,
-) -> Decision:
+def concluded(
+    decision: Merge, hand: Hand | None, *, changed: bool | None, can_replace: bool
+) -> Leave | Replace | Create:
+    """What to do once it is known what both sides are together.
+
+    `changed`: whether the live content would be another than it is; None where no one item can
+    hold both: then nothing is lost where they stand beside each other.
+    """
+    if changed is None:
+        return Create(beside=True)
+    if not changed:
+        ours = hand is not None and hand.this_run and hand.outcome is Outcome.MERGED
+        return Leave(outcome=Outcome.MERGED if ours else Outcome.PRESENT)
+    if not can_replace:
+        return Leave(outcome=Outcome.SUPERSEDED)
+    return Replace(ref=decision.ref, version=decision.version)
+
+
+def of_beside(live: Standing | Tombstone | None, hand: Hand, digest: Digest) -> Decision | None:
+    """What we put beside: as we left it, a poorer copy than the one of now, changed, or gone.
+
+    `digest`: of what would be put there now. None: it never got there.
+    """
     match live:
-        case Tombstone():
-            return _after_deletion(item, live, hand=hand, as_of=as_of)
+        case Standing(digest=found) if found == digest == hand.digest and hand.this_run:
+            return Leave(outcome=Outcome.RESTORED, note=Note.BESIDE)
+        case Standing(digest=found) if found == digest:
+            return Leave(outcome=Outcome.PRESENT)
+        case Standing(digest=found) if found == hand.digest and hand.this_run:
+            return Replace(ref=live.ref, version=live.version, beside=True)
         case Standing():
-            return _beside_live(item, live, merit=merit, hand=hand, policy=policy, as_of=as_of)
+            return Leave(outcome=Outcome.SUPERSEDED)
+        case Tombstone():
+            return Leave(outcome=Outcome.DECLINED)
         case None:
-            if hand is not None and hand.verified:
-                return Leave(outcome=Outcome.DECLINED)
-            if equal_elsewhere:
-                return Leave(outcome=Outcome.PRESENT)
-            return Create()
+            return Leave(outcome=Outcome.DECLINED) if hand.verified else None
+
+
+def of_merged(live: Standing | None, hand: Hand) -> Leave | None:
+    """What we merged into the user's own item, of another ident, at `hand.ref`.
+
+    None: it never got there, or the user has let go of the whole.
+    """
+    if live is not None and live.digest == hand.digest:
+        return Leave(outcome=Outcome.MERGED if hand.this_run else Outcome.PRESENT)
+    if not hand.verified:
+        return None
+    return Leave(outcome=Outcome.DECLINED if live is None else Outcome.SUPERSEDED)
 
 
 def _after_deletion(
@@ -170,36 +211,83 @@ def _beside_live(
     policy: OnConflict,
     as_of: datetime,
 ) -> Decision:
+    """Rows of the table in which the target holds something under the item's own ident."""
     if live.digest == item.digest:
         if hand is not None and hand.this_run and live.digest == hand.digest:
             return Leave(outcome=hand.outcome, note=hand.note)
         return Leave(outcome=Outcome.PRESENT)
     if hand is not None and live.digest == hand.digest:
-        return _over_our_own(item, live, merit=merit, hand=hand, policy=policy)
+        return _over_our_own(item, live, merit=merit, hand=hand, policy=policy, as_of=as_of)
     if hand is not None and hand.verified and policy is not OnConflict.REPLACE:
         return Leave(outcome=Outcome.SUPERSEDED)  # changed since we wrote it: the user's own now
-    newer = _is_better(item, live, merit=merit, as_of=as_of)
+    return _by_policy(live, policy=policy, newer=_is_better(item, live, merit=merit, as_of=as_of))
+
+
+def _by_policy(live: Standing, *, policy: OnConflict, newer: bool) -> Decision:
+    """The target holds something else that is none of our work; `newer`: the recovered copy is."""
     match policy:
         case OnConflict.REPLACE:
             return Replace(ref=live.ref, version=live.version)
         case OnConflict.KEEP_BOTH:
             return Create(beside=True)
+        case OnConflict.MERGE:
+            return _merge(live, newer=newer)
         case OnConflict.NEWEST if newer:
             return Replace(ref=live.ref, version=live.version)
         case OnConflict.NEWEST | OnConflict.KEEP_LIVE:
             return Leave(outcome=Outcome.SUPERSEDED)
+
+
+def _merge(live: Standing, *, newer: bool) -> Merge | Create:
+    if live.digest is None:  # nobody can say what its fields are
+        return Create(beside=True)
+    wins = Side.RECOVERED if newer else Side.LIVE
+    return Merge(ref=live.ref, version=live.version, wins=wins)
+
+
+def _with_other_ident(
+    item: Item, elsewhere: Standing | None, *, policy: OnConflict, as_of: datetime
+) -> Decision:
+    """Nothing is under the item's own ident; what the user typed in again is never replaced.
+
+    What was there before the loss, side by side with the item that was lost, is another thing.
+    """
+    if elsewhere is None:
+        return Create()
+    if elsewhere.digest == item.digest:
+        return Leave(outcome=Outcome.PRESENT)
+    if elsewhere.modified is not None and elsewhere.modified <= as_of:
+        return Create()
+    match policy:
         case OnConflict.MERGE:
-            raise ValueError("merge is not available yet; the planner refuses it")
+            return _merge(elsewhere, newer=False)
+        case OnConflict.KEEP_BOTH:
+            return Create(beside=True)
+        case OnConflict.NEWEST | OnConflict.KEEP_LIVE | OnConflict.REPLACE:
+            return Leave(outcome=Outcome.SUPERSEDED)
 
 
 def _over_our_own(
-    item: Item, live: Standing, *, merit: int, hand: Hand, policy: OnConflict
-) -> Replace | Leave:
+    item: Item,
+    live: Standing,
+    *,
+    merit: int,
+    hand: Hand,
+    policy: OnConflict,
+    as_of: datetime,
+) -> Decision:
     """A better copy came to light (handed back, or in a new run) of what we wrote ourselves.
 
     Nobody changed it since, so nothing of the user's is overwritten. Within a run the copies have
-    been compared already; what another run wrote is compared with by what its content says.
+    been compared already; what another run wrote is compared with by what its content says. What
+    we merged holds the user's own fields, too: it is never replaced, only merged with once more.
     """
+    if hand.outcome is Outcome.MERGED:
+        if policy is OnConflict.MERGE:
+            newer = _is_better(item, live, merit=merit, as_of=as_of)
+            return _merge(live, newer=newer)
+        if hand.this_run or policy is not OnConflict.REPLACE:
+            return Leave(outcome=Outcome.MERGED if hand.this_run else Outcome.SUPERSEDED)
     if hand.this_run or policy is OnConflict.REPLACE:
         return Replace(ref=live.ref, version=live.version)
     if live.merit is not None:
@@ -208,6 +296,8 @@ def _over_our_own(
         better = item.revised > live.revised
     else:
         better = False
+    if policy is OnConflict.MERGE:
+        return _merge(live, newer=better)
     if better and policy is not OnConflict.KEEP_LIVE:
         return Replace(ref=live.ref, version=live.version)
     return Leave(outcome=Outcome.SUPERSEDED)

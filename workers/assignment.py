@@ -16,6 +16,7 @@ from orchestrator.lifecycle import UnitState
 from orchestrator.plan import After, Phase, Scope
 from orchestrator.ports import Category, Rules, Target
 from orchestrator.reconcile import Hand
+from workers.choices import policies
 from workers.journal import hands
 from workers.unit_work import UnitWork, quarantine_context
 from workers.workplace import Site, Workplace, place_of
@@ -131,6 +132,16 @@ def waiting_units(connection: Connection, work: Workplace, held: Batch) -> list[
         .order_by(unit.c.user)
     ).all()
     erased = declined(connection, held.run, [row.user_hash for row in rows])
+    site = work.site(held.run)
+    phase = site.plan.phases[held.phase]
+    chosen = policies(
+        connection,
+        held.run,
+        first=held.first,
+        last=held.last,
+        name=phase.restore,
+        category=site.category(held.phase),
+    )
     context = user_context(held.run)
     return [
         UnitWork(
@@ -144,6 +155,7 @@ def waiting_units(connection: Connection, work: Workplace, held: Batch) -> list[
             declined=row.user_hash in erased,
             ambiguous=row.ambiguous,
             hands=dict[Ident, Hand](),
+            policy=chosen.get(row.user, phase.on_conflict),
         )
         for row in rows
     ]

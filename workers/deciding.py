@@ -4,26 +4,33 @@ The only place where a category, a scene and `reconcile.decide` meet. Nothing is
 """
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 
 from msgspec import Struct
 
 from orchestrator.books import Note, Outcome
-from orchestrator.items import Digest, Ident, Item, UserId
+from orchestrator.items import Ident, Item, UserId
 from orchestrator.ports import Capabilities, Write
 from orchestrator.reconcile import (
     Create,
     Decision,
     Hand,
     Leave,
+    Merge,
     Replace,
     Revive,
     Standing,
     Tombstone,
+    concluded,
     decide,
+    of_beside,
+    of_merged,
 )
 from workers.assignment import Assignment
+from workers.combining import Combining, Pair, Union
+from workers.journal import Before
 from workers.looking import Scene, look
-from workers.reading import Winner
+from workers.reading import Reading, Winner
 from workers.unit_work import UnitWork
 
 BESIDE_MARK = "recovered"
@@ -44,6 +51,43 @@ class Planned(Struct, frozen=True, kw_only=True):
     note: Note | None = None
     hand: Hand | None = None
     """What our journal said before."""
+    outcome: Outcome = Outcome.RESTORED
+    origins: str = ""
+    """Of what is merged: what comes from where."""
+    before: Before | None = None
+    """What is about to be replaced, where it was read already."""
+
+    @property
+    def overwrites(self) -> bool:
+        """Something with a content is there, which undo will want back."""
+        beside = self.note is Note.BESIDE and self.write.expected is not None
+        return beside or self.note is Note.REPLACED or self.outcome is Outcome.MERGED
+
+    def note_as_done(self) -> None:
+        """Account for the item."""
+        winner = self.open.winner
+        self.open.unit.note(
+            winner.copy, winner.source, self.outcome, self.note, origins=self.origins
+        )
+
+
+class Decided(Struct, frozen=True, kw_only=True):
+    """What became of a chunk's items, apart from those that have an outcome now."""
+
+    planned: list[Planned]
+    waiting: list[Open]
+    """Their turn comes when what is planned is done: it changes the place that they want."""
+    changed: list[Open]
+    """What they met was no longer as it had been looked at."""
+
+
+class _Asked(Struct, frozen=True, kw_only=True):
+    """An item that is to be combined with what is live."""
+
+    open: Open
+    merge: Merge
+    modified: datetime | None
+    """When the live one of its own ident was; None: nobody knows, or it has another ident."""
 
 
 def left_out(one: Open) -> bool:
@@ -63,6 +107,9 @@ class Deciding:
         self._can_replace = task.site.capabilities.get(
             task.phase.to, Capabilities(create_only=True, compare_and_set=False, tombstones=False)
         ).compare_and_set
+        self._combining = Combining(
+            task.target, task.category, task.phase.restore, preview=task.preview
+        )
         self._stood: set[tuple[UserId, Ident]] = set()
         """What was to be replaced: where it is gone at the next look, its user deleted it."""
 
@@ -70,39 +117,130 @@ class Deciding:
         """The items that come now were not decided about before."""
         self._stood.clear()
 
-    def decide(self, chunk: Sequence[Open], *, anew: bool) -> list[Planned]:
+    def decide(self, chunk: Sequence[Open], *, anew: bool) -> Decided:
         """What is to be written; what is left as it is gets its outcome here.
 
         A user of many chunks is looked at once, so that the cost does not grow with the square of
         what they have: a write on what is no longer so is refused, and then we look `anew`.
         """
+        scene = self._scene(chunk, anew=anew)
+        decided = Decided(planned=[], waiting=[], changed=[])
+        merges: list[_Asked] = []
+        for one in chunk:
+            decision = self._decision(one, scene)
+            if isinstance(decision, Merge):
+                live = scene.at(one.unit.owner, one.winner.copy.item.ident)
+                modified = live.modified if isinstance(live, Standing) else None
+                merges.append(_Asked(open=one, merge=decision, modified=modified))
+            else:
+                self._note_or_plan(one, decision, decided)
+        self._combine(merges, scene, decided)
+        if self._task.preview:
+            for plan in decided.planned:
+                plan.note_as_done()
+            decided.planned.clear()
+        return decided
+
+    def _scene(self, chunk: Sequence[Open], *, anew: bool) -> Scene:
         task = self._task
         wanted: dict[UserId, set[str]] = {}
+        units: dict[UserId, UnitWork] = {}
         for one in chunk:
+            units[one.unit.owner] = one.unit
             refs = wanted.setdefault(one.unit.owner, set())
             refs.add(self._ref(one.winner.copy.item))
             if task.category.bulky:
                 refs.add(self._ref(self._beside(one.winner.copy.item)))
         scene = None if anew else self._scene_of(wanted)
         if scene is None:
-            scene = look(task.target, task.category, task.phase.restore, wanted)
+            scene = look(
+                task.target,
+                task.category,
+                task.phase.restore,
+                wanted,
+                recovered=lambda owner, ident: units[owner].recovered(ident),
+            )
             alone = len(wanted) == 1 and not task.category.bulky
             self._seen = (next(iter(wanted)), scene) if alone else None
-        planned: list[Planned] = []
-        for one in chunk:
-            decision = self._decision(one, scene)
-            match decision:
-                case Leave(outcome=outcome, note=note):
-                    one.unit.note(one.winner.copy, one.winner.source, outcome, note)
-                case Create() | Revive() | Replace():
-                    planned.append(self._plan(one, decision))
-        if task.preview:
-            for plan in planned:
-                plan.open.unit.note(
-                    plan.open.winner.copy, plan.open.winner.source, Outcome.RESTORED, plan.note
-                )
-            return []
-        return planned
+        return scene
+
+    def _note_or_plan(
+        self,
+        one: Open,
+        decision: Create | Revive | Replace | Leave,
+        decided: Decided,
+    ) -> None:
+        if isinstance(decision, Leave):
+            origins = ""
+            if decision.outcome is Outcome.MERGED:
+                hand = one.unit.hands.get(one.winner.copy.item.ident)
+                origins = "" if hand is None else hand.origins
+            one.unit.note(
+                one.winner.copy, one.winner.source, decision.outcome, decision.note, origins=origins
+            )
+        else:
+            decided.planned.append(self._plan(one, decision))
+
+    # Merging ------------------------------------------------------------------------------------
+
+    def _combine(self, asked: Sequence[_Asked], scene: Scene, decided: Decided) -> None:
+        """Conclude what is to be merged. One write a place at a time: the next one looks anew."""
+        taken: set[tuple[UserId, str]] = set()
+        now: list[_Asked] = []
+        for each in asked:
+            place = (each.open.unit.owner, each.merge.ref)
+            if place in taken and not self._task.preview:
+                decided.waiting.append(each.open)
+            else:
+                taken.add(place)
+                now.append(each)
+        bases = _bases(now)
+        pairs = [
+            Pair(
+                owner=each.open.unit.owner,
+                item=each.open.winner.copy.item,
+                merge=each.merge,
+                base=bases.get(number),
+            )
+            for number, each in enumerate(now)
+        ]
+        for each, union in zip(now, self._combining.unions(pairs), strict=True):
+            if union is None:
+                decided.changed.append(each.open)
+            else:
+                self._conclude(each, union, scene, decided)
+
+    def _conclude(self, asked: _Asked, union: Union, scene: Scene, decided: Decided) -> None:
+        one, combined = asked.open, union.combined
+        hand = one.unit.hands.get(one.winner.copy.item.ident)
+        decision = concluded(
+            asked.merge,
+            hand,
+            changed=None if combined is None else union.changed,
+            can_replace=self._can_replace,
+        )
+        if isinstance(decision, Replace) and combined is not None:
+            live = union.live
+            plan = Planned(
+                open=one,
+                write=Write(
+                    owner=one.unit.owner,
+                    item=combined.item,
+                    ref=decision.ref,
+                    expected=decision.version,
+                ),
+                hand=hand,
+                outcome=Outcome.MERGED,
+                origins=str(combined.origins),
+                before=Before(live.content, live.attachments, live.entry.version),
+            )
+            decided.planned.append(plan)
+        elif isinstance(decision, Create):
+            self._note_or_plan(one, self._free_beside(one, scene), decided)
+        else:
+            self._note_or_plan(one, decision, decided)
+
+    # Deciding -----------------------------------------------------------------------------------
 
     def _scene_of(self, wanted: Mapping[UserId, object]) -> Scene | None:
         if self._seen is None or len(wanted) > 1 or self._seen[0] not in wanted:
@@ -117,40 +255,56 @@ class Deciding:
         item = one.winner.copy.item
         owner = one.unit.owner
         hand = one.unit.hands.get(item.ident)
+        live = self._there(scene, owner, item)
         if hand is not None and hand.note is Note.BESIDE:
             marked = self._beside(item)
-            found = _of_beside(self._there(scene, owner, marked), hand, marked.digest)
+            found = of_beside(self._there(scene, owner, marked), hand, marked.digest)
+            if isinstance(found, Replace) and not self._can_replace:
+                return Leave(outcome=Outcome.SUPERSEDED)
             if found is not None:
                 return found
             hand = None
-        live = self._there(scene, owner, item)
+        elif hand is not None and hand.outcome is Outcome.MERGED and not _is_at(live, hand.ref):
+            found = of_merged(scene.by_ref(owner, hand.ref), hand)
+            if found is not None:
+                return found
+            hand = None
         in_doubt = hand is not None and hand.this_run and not hand.verified
         if live is None and not in_doubt and (owner, item.ident) in self._stood:
             return Leave(outcome=Outcome.DECLINED)
+        elsewhere = None
+        if live is None:
+            elsewhere = scene.elsewhere(
+                owner, item, self._task.category, besides=one.unit.recovered
+            )
         decision = decide(
             item,
             merit=one.winner.copy.merit,
             live=live,
             hand=hand,
-            equal_elsewhere=scene.holds(owner, item.digest, besides=one.unit.recovered),
-            policy=self._task.phase.on_conflict,
+            elsewhere=elsewhere,
+            policy=one.unit.policy,
             as_of=self._task.site.plan.incident.as_of,
             can_replace=self._can_replace,
         )
-        if isinstance(decision, Replace):
+        if live is not None and isinstance(decision, Replace | Merge):
             self._stood.add((owner, item.ident))
         if isinstance(decision, Create) and decision.beside:
-            marked = self._beside(item)
-            match self._there(scene, owner, marked):
-                case Tombstone():
-                    return Leave(outcome=Outcome.DECLINED)
-                case Standing(digest=digest) if digest == marked.digest:
-                    return Leave(outcome=Outcome.PRESENT)
-                case Standing():
-                    return Leave(outcome=Outcome.SUPERSEDED)
-                case None:
-                    pass
+            return self._free_beside(one, scene)
         return decision
+
+    def _free_beside(self, one: Open, scene: Scene) -> Create | Leave:
+        """Put it beside, unless something is there already."""
+        marked = self._beside(one.winner.copy.item)
+        match self._there(scene, one.unit.owner, marked):
+            case Tombstone():
+                return Leave(outcome=Outcome.DECLINED)
+            case Standing(digest=digest) if digest == marked.digest:
+                return Leave(outcome=Outcome.PRESENT)
+            case Standing():
+                return Leave(outcome=Outcome.SUPERSEDED)
+            case None:
+                return Create(beside=True)
 
     def _plan(self, one: Open, decision: Create | Revive | Replace) -> Planned:
         item = one.winner.copy.item
@@ -163,6 +317,9 @@ class Deciding:
                 write = Write(owner=one.unit.owner, item=item, ref=self._ref(item))
             case Revive(ref=ref, version=version):
                 note = None
+                write = Write(owner=one.unit.owner, item=item, ref=ref, expected=version)
+            case Replace(ref=ref, version=version, beside=True):
+                item, note = self._beside(item), Note.BESIDE
                 write = Write(owner=one.unit.owner, item=item, ref=ref, expected=version)
             case Replace(ref=ref, version=version):
                 note = Note.REPLACED
@@ -177,19 +334,28 @@ class Deciding:
         return self._task.category.beside(item, BESIDE_MARK)
 
 
-def _of_beside(live: Standing | Tombstone | None, hand: Hand, digest: Digest) -> Leave | None:
-    """What we put beside: still as we left it, changed by its user, or gone.
+def _is_at(live: Standing | Tombstone | None, ref: str) -> bool:
+    return live is not None and live.ref == ref
 
-    `digest`: of what would be put there now.
+
+def _bases(asked: Sequence[_Asked]) -> dict[int, Item]:
+    """By place in `asked`, an older state of both sides, where a source holds one.
+
+    Only where it is known to be older than the live one: what that one has no more was let go of,
+    not lost.
     """
-    match live:
-        case Standing(digest=found) if found == digest == hand.digest and hand.this_run:
-            return Leave(outcome=Outcome.RESTORED, note=Note.BESIDE)
-        case Standing(digest=found) if found == digest:
-            return Leave(outcome=Outcome.PRESENT)
-        case Standing():
-            return Leave(outcome=Outcome.SUPERSEDED)
-        case Tombstone():
-            return Leave(outcome=Outcome.DECLINED)
-        case None:
-            return Leave(outcome=Outcome.DECLINED) if hand.verified else None
+    wanted: dict[int, tuple[Reading, set[Ident]]] = {}
+    for each in asked:
+        reading = each.open.unit.reading
+        if reading is not None and each.modified is not None:
+            _, idents = wanted.setdefault(each.open.unit.user, (reading, set()))
+            idents.add(each.open.winner.copy.item.ident)
+    found = {user: reading.bases(idents) for user, (reading, idents) in wanted.items()}
+    bases: dict[int, Item] = {}
+    for number, each in enumerate(asked):
+        base = found.get(each.open.unit.user, {}).get(each.open.winner.copy.item.ident)
+        if base is None or base.revised is None or each.modified is None:
+            continue
+        if base.revised < each.modified:
+            bases[number] = base
+    return bases

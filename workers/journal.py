@@ -1,6 +1,7 @@
 """What a unit is about to change, sealed; and what earlier attempts and runs did by our hand."""
 
 from collections.abc import Iterable, Sequence
+from enum import StrEnum
 
 import msgspec
 from msgspec import Struct
@@ -22,14 +23,38 @@ class Before(Struct, frozen=True, array_like=True):
     version: str
 
 
+class Undoing(StrEnum):
+    """What an undo's change makes of what is by our hand."""
+
+    UNDONE = "undone"
+    """Nothing is by our hand there any more."""
+    REDONE = "redone"
+    """An undo was undone: it is by our hand again."""
+
+
 class Intent(Struct, frozen=True, array_like=True):
-    """One write that is about to happen. `ident` is the item's, also when it goes beside."""
+    """One change that is about to happen. `ident` is the item's, also when it goes beside.
+
+    Fields are only ever added, at the end: rows of earlier releases lack them.
+    """
 
     ident: str
     ref: str
     digest: bytes
+    """Of what is written; empty where something is removed."""
     note: str = ""
     before: Before | None = None
+    """None: nothing was there."""
+    media: tuple[str, str] = ("", "")
+    """Suffix and MIME type of what is written, or was removed."""
+    undoing: str = ""
+    left: str = ""
+    """The version of the tombstone that a removal left."""
+    proves: bool = False
+    """It was read back; another row holds what was there before."""
+    outcome: Outcome = Outcome.RESTORED
+    origins: str = ""
+    """Of what is merged: what comes from where."""
 
 
 _encode = msgspec.msgpack.Encoder().encode
@@ -63,14 +88,19 @@ def hands(
         of_user = found.setdefault(row.user_hash, {})
         for intent in _decode(sealer.open(row.sealed, b"journal:" + row.user_hash)):
             ident = Ident(intent.ident)
+            if intent.undoing == Undoing.UNDONE:
+                of_user.pop(ident, None)
+                continue
             known = of_user.get(ident)
             if known is not None and known.verified and not row.verified and row.run != run:
                 continue
             of_user[ident] = Hand(
                 digest=Digest(intent.digest),
                 verified=row.verified or (known is not None and known.verified),
-                outcome=Outcome.RESTORED,
+                outcome=intent.outcome,
                 note=Note(intent.note) if intent.note else None,
-                this_run=row.run == run,
+                this_run=row.run == run and not intent.undoing,
+                ref=intent.ref,
+                origins=intent.origins,
             )
     return found

@@ -1,12 +1,12 @@
 """What a target holds of some users, in the words that decisions are made in."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import islice
 
-from orchestrator.items import Digest, Ident, UserId
-from orchestrator.ports import Category, Entry, Live, Place, Target
+from orchestrator.items import Digest, Ident, Item, UserId
+from orchestrator.ports import Category, Entry, Likening, Live, Place, Target
 from orchestrator.reconcile import Standing, Tombstone
 
 FETCHED_AT_ONCE = 500
@@ -26,15 +26,54 @@ class Scene:
     _idents: dict[tuple[UserId, Digest], set[Ident]] = field(
         default_factory=dict[tuple[UserId, Digest], set[Ident]]
     )
+    _alike: dict[tuple[UserId, bytes], set[Ident]] = field(
+        default_factory=dict[tuple[UserId, bytes], set[Ident]]
+    )
+    """By what tells that two are the same thing, the idents that no source knows."""
+    _idents_by_ref: dict[tuple[UserId, str], Ident] | None = None
 
     def at(self, owner: UserId, ident: Ident) -> Standing | Tombstone | None:
         """What is under this ident."""
         return self.standing.get((owner, ident))
 
-    def holds(self, owner: UserId, digest: Digest, *, besides: Callable[[Ident], bool]) -> bool:
-        """Whether equal content is there under an ident that is none of `besides`."""
-        idents = self._idents.get((owner, digest))
-        return idents is not None and any(not besides(ident) for ident in idents)
+    def by_ref(self, owner: UserId, ref: str) -> Standing | None:
+        """What is alive at this place."""
+        if self._idents_by_ref is None:
+            self._idents_by_ref = {
+                (whose, standing.ref): ident
+                for (whose, ident), standing in self.standing.items()
+                if isinstance(standing, Standing)
+            }
+        ident = self._idents_by_ref.get((owner, ref))
+        found = None if ident is None else self.standing.get((owner, ident))
+        return found if isinstance(found, Standing) else None
+
+    def elsewhere(
+        self, owner: UserId, item: Item, category: Category, *, besides: Callable[[Ident], bool]
+    ) -> Standing | None:
+        """What is equal, or else the same thing typed in again; its ident is none of `besides`."""
+        equal = self._first(owner, self._idents.get((owner, item.digest), ()), besides)
+        if equal is not None or not self._alike or not isinstance(category, Likening):
+            return equal
+        alike = {
+            ident
+            for likeness in category.likenesses(item.content)
+            for ident in self._alike.get((owner, likeness), ())
+        }
+        return self._first(owner, alike, besides)
+
+    def _first(
+        self, owner: UserId, idents: Iterable[Ident], besides: Callable[[Ident], bool]
+    ) -> Standing | None:
+        """The same one whenever it is asked for."""
+        ident = min((ident for ident in idents if not besides(ident)), default=None)
+        found = None if ident is None else self.standing.get((owner, ident))
+        return found if isinstance(found, Standing) else None
+
+    def liken(self, owner: UserId, ident: Ident, likenesses: Iterable[bytes]) -> None:
+        """Take in what tells of a live item which thing it is."""
+        for likeness in likenesses:
+            self._alike.setdefault((owner, likeness), set()).add(ident)
 
     def note(self, owner: UserId, ident: Ident, standing: Standing | Tombstone) -> None:
         """Take in one; what is alive hides a tombstone, and the first one alive stays."""
@@ -50,10 +89,13 @@ def look(
     category: Category,
     name: str,
     wanted: Mapping[UserId, set[str]],
+    *,
+    recovered: Callable[[UserId, Ident], bool],
 ) -> Scene:
     """Survey the owners in `wanted` and read what matters of what they have.
 
-    Everything is read, except of bulky categories: of those, only the refs that are wanted.
+    Everything is read, except of bulky categories: of those, only the refs that are wanted. What
+    has an ident that was not `recovered` may be something typed in again.
     """
     scene = Scene()
     to_read: list[Entry] = []
@@ -67,7 +109,11 @@ def look(
             to_read.append(entry)
     to_read.sort(key=lambda entry: entry.ref not in wanted[entry.owner])
     for entry, live in _fetched(target, name, to_read):
-        _note_live(scene, category, entry, live)
+        ident = _note_live(scene, category, entry, live)
+        if ident is None or live is None or not isinstance(category, Likening):
+            continue
+        if not recovered(entry.owner, ident):
+            scene.liken(entry.owner, ident, category.likenesses(live.content))
     return scene
 
 
@@ -80,13 +126,13 @@ def _fetched(
         yield from zip(chunk, target.fetch(name, places), strict=True)
 
 
-def _note_live(scene: Scene, category: Category, entry: Entry, live: Live | None) -> None:
+def _note_live(scene: Scene, category: Category, entry: Entry, live: Live | None) -> Ident | None:
     if live is None:
-        return  # gone since the survey
+        return None  # gone since the survey
     seen = category.recognise(entry.owner, live.content, live.attachments)
     ident = entry.ident if seen is None else seen.ident
     if ident is None:
-        return
+        return None
     scene.note(
         entry.owner,
         ident,
@@ -99,6 +145,7 @@ def _note_live(scene: Scene, category: Category, entry: Entry, live: Live | None
             merit=None if seen is None else seen.merit,
         ),
     )
+    return ident
 
 
 def _later(one: datetime | None, other: datetime | None) -> datetime | None:

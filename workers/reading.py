@@ -6,6 +6,7 @@ than one with 2,000.
 """
 
 from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from hashlib import sha256
 
@@ -21,6 +22,7 @@ from orchestrator.items import (
     Found,
     Framing,
     Ident,
+    Item,
     Span,
 )
 from orchestrator.ports import Category, Rules
@@ -69,6 +71,17 @@ class _Candidate:
     copies: int
     seen_by: int
     """Bit n is set when source n holds the ident."""
+    base: "_Base | None" = None
+
+
+@dataclass(slots=True)
+class _Base:
+    """The best copy that is older than the one that speaks for its item."""
+
+    rank: Rank
+    trust: int
+    ordinal: int
+    item: Item | None
 
 
 @dataclass(slots=True)
@@ -82,6 +95,8 @@ class Reading:
     ambiguous: bool = False
     mended: frozenset[str] = frozenset()
     """SHA-256 of damaged copies that an operator mended: the files of the first source."""
+    merging: bool = False
+    """Older versions are wanted, too: what they still had and a newer one has not was let go of."""
     damaged: list[Quarantined] = field(default_factory=list[Quarantined])
     versions: list[Quarantined] = field(default_factory=list[Quarantined])
     """Sound copies that differ from the one used, and that nothing but trust ranks below it."""
@@ -121,6 +136,29 @@ class Reading:
     def holds(self, ident: Ident) -> bool:
         """Whether a source holds an intact copy of that item."""
         return ident in self._best
+
+    def bases(self, idents: AbstractSet[Ident]) -> dict[Ident, Item]:
+        """An older version of each item that has one: the newest of them, intact and dated.
+
+        Beyond the budget the sources are read once more for it, so ask for many at a time.
+        """
+        found: dict[Ident, Item] = {}
+        unread: dict[tuple[int, int], Ident] = {}
+        for ident in idents:
+            base = self._best[ident].base
+            if base is not None and base.item is not None:
+                found[ident] = base.item
+            elif base is not None:
+                unread[base.trust, base.ordinal] = ident
+        for trust in {trust for trust, _ in unread}:
+            stream = self.category.read(self.recovered[trust].folder, self.rules)
+            for ordinal, copy in enumerate(stream):
+                ident = unread.get((trust, ordinal))
+                if ident is not None and isinstance(copy, Copy):
+                    found[ident] = copy.item
+                if ordinal % 256 == 0:
+                    self.beat()
+        return found
 
     def portions(self, *, items: int, size: int) -> Iterator[list[Winner]]:
         """The winners, at most `items` and about `size` bytes at a time, in a stable order."""
@@ -198,12 +236,29 @@ class Reading:
         self._keep_version(copy, rank, known, trust)
         known.copies += 1
         known.seen_by |= 1 << trust
+        if self.merging:
+            self._keep_base(_Base(rank, trust, ordinal, item if keep else None), known)
         if rank > known.rank:
             if known.copy is not None:
                 self._grow(-known.copy.item.size)
             known.rank, known.trust, known.ordinal = rank, trust, ordinal
             known.digest, known.copy = item.digest, copy if keep else None
             self._grow(item.size)
+
+    def _keep_base(self, place: _Base, known: _Candidate) -> None:
+        """Of two copies the one that ranks lower may be an older state of the other."""
+        if place.rank > known.rank:
+            winner, older = place.rank, _Base(known.rank, known.trust, known.ordinal, None)
+            older.item = None if known.copy is None else known.copy.item
+        else:
+            winner, older = known.rank, place
+        bases = [base for base in (older, known.base) if base and _is_older(base.rank, winner)]
+        best = max(bases, key=lambda base: base.rank, default=None)
+        if best is not known.base:
+            for base, sign in ((known.base, -1), (best, 1)):
+                if base is not None and base.item is not None:
+                    self._grow(sign * base.item.size)
+            known.base = best
 
     def _keep_version(self, copy: Copy, rank: Rank, known: _Candidate, trust: int) -> None:
         """Keep what only trust, or chance, ranks below the copy that speaks for its item.
@@ -248,6 +303,8 @@ class Reading:
             self._kept = -1
             for candidate in self._best.values():
                 candidate.copy = None
+                if candidate.base is not None:
+                    candidate.base.item = None
 
     def _collapse(self) -> None:
         """One item where sources hold equal content under different idents.
@@ -275,6 +332,13 @@ class Reading:
                     break
             else:
                 kept.append(ident)
+
+
+def _is_older(rank: Rank, than: Rank) -> bool:
+    """Whether a copy is intact, and by its date an older one of the same merit."""
+    intact, merit, dated, at, *_ = rank
+    _, other_merit, other_dated, other_at, *_ = than
+    return intact and merit == other_merit and dated and other_dated and at < other_at
 
 
 def _measured(folder: Folder, sizes: dict[str, int]) -> Folder:

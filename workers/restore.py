@@ -18,7 +18,7 @@ from orchestrator.ledger import outcomes, pressure
 from orchestrator.ledger.leases import Batch
 from orchestrator.ledger.outcomes import UnitResult
 from orchestrator.lifecycle import BatchState, UnitState
-from orchestrator.plan import Phase
+from orchestrator.plan import OnConflict, Phase
 from workers.assignment import Assignment, waiting_units
 from workers.deciding import Deciding, Open, left_out
 from workers.pace import Throttle
@@ -102,6 +102,7 @@ class Restoration:
                 self._tenure.beat,
                 ambiguous=unit.ambiguous,
                 mended=frozenset(unit.released),
+                merging=unit.policy is OnConflict.MERGE,
             )
             unit.reading.read()
             unit.keep_damaged(self._work.sealer)
@@ -117,11 +118,14 @@ class Restoration:
         self._deciding.begin_chunk()
         still_open = [one for one in chunk if not left_out(one)]
         trouble: Cause | None = None
-        for turn in range(LOOKS):
-            if not still_open:
-                break
-            planned = self._deciding.decide(still_open, anew=turn > 0)
-            still_open, trouble = self._writing.carry_out(planned) if planned else ([], None)
+        anew, looks = False, 0
+        while still_open and looks < LOOKS:
+            decided = self._deciding.decide(still_open, anew=anew)
+            again, trouble = self._writing.carry_out(decided.planned)
+            if decided.changed:
+                again, trouble = [*again, *decided.changed], self._writing.conflict()
+            anew, looks = True, looks + bool(again)
+            still_open = [*again, *decided.waiting]
             self._tenure.beat()
         for one in still_open:
             one.unit.trouble = trouble

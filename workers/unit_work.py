@@ -13,6 +13,7 @@ from orchestrator.causes import Cause
 from orchestrator.items import Copy, Ident, UserId
 from orchestrator.ledger.outcomes import Kept, UnitResult
 from orchestrator.lifecycle import UnitState
+from orchestrator.plan import OnConflict
 from orchestrator.reasons import Reason
 from orchestrator.reconcile import Hand
 from orchestrator.sealing import Sealer
@@ -29,6 +30,8 @@ class Line(Struct, frozen=True, array_like=True):
     repairs: tuple[str, ...] = ()
     degraded: tuple[str, ...] = ()
     reason: str = ""
+    origins: str = ""
+    """Of what was merged: which fields came from where."""
 
 
 class Evidence(Struct, frozen=True, kw_only=True):
@@ -69,6 +72,8 @@ class UnitWork:
     declined: bool
     ambiguous: bool
     hands: dict[Ident, Hand]
+    policy: OnConflict = OnConflict.NEWEST
+    """The plan's, or what this user chose."""
     released: dict[str, bytes] = field(default_factory=dict[str, bytes])
     """Copies that an operator mended, by the SHA-256 of what was quarantined."""
     reading: Reading | None = None
@@ -89,6 +94,7 @@ class UnitWork:
         outcome: Outcome,
         note: Note | None = None,
         reason: Reason | None = None,
+        origins: str = "",
     ) -> None:
         """Account for one item."""
         self.outcomes[outcome] += 1
@@ -108,6 +114,7 @@ class UnitWork:
                 repairs=copy.repairs,
                 degraded=copy.degraded,
                 reason=reason or "",
+                origins=origins,
             )
         )
 

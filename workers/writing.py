@@ -10,7 +10,6 @@ from itertools import groupby
 
 from msgspec.structs import replace
 
-from orchestrator.books import Note, Outcome
 from orchestrator.causes import Cause, cause_of
 from orchestrator.errors import Unavailable
 from orchestrator.items import Attachment
@@ -42,6 +41,8 @@ class Writing:
 
     def carry_out(self, planned: list[Planned]) -> tuple[list[Open], Cause | None]:
         """Journal, write and verify; what has to be looked at again, and why."""
+        if not planned:
+            return [], None
         self._throttle.wait(
             items=len(planned),
             size=sum(plan.write.item.size for plan in planned),
@@ -50,7 +51,7 @@ class Writing:
         planned, befores = self._with_pre_images(planned)
         planned, rows = self._journal(planned, befores)
         again: list[Open] = [one for one in befores.vanished if not left_out(one)]
-        trouble: Cause | None = self._cause(Written(fate=Fate.CONFLICT)) if again else None
+        trouble: Cause | None = self.conflict() if again else None
         if not planned:
             return again, trouble
         done: list[Planned] = []
@@ -90,15 +91,19 @@ class Writing:
 
     def _with_pre_images(self, planned: list[Planned]) -> tuple[list[Planned], "_Befores"]:
         """Fetch what is about to be replaced; what changed meanwhile is looked at again."""
-        replaced = [plan for plan in planned if plan.note is Note.REPLACED]
         befores = _Befores()
+        replaced: list[Planned] = []
+        kept: list[Planned] = []
+        for plan in planned:
+            if plan.before is not None:
+                befores.images[id(plan)] = plan.before
+            (replaced if plan.overwrites and plan.before is None else kept).append(plan)
         if not replaced:
-            return planned, befores
+            return kept, befores
         found = self._task.target.fetch(
             self._task.phase.restore,
             [Place(owner=plan.write.owner, ref=plan.write.ref) for plan in replaced],
         )
-        kept = [plan for plan in planned if plan.note is not Note.REPLACED]
         for plan, live in zip(replaced, found, strict=True):
             if live is None or live.entry.version != plan.write.expected:
                 befores.vanished.append(plan.open)
@@ -137,6 +142,8 @@ class Writing:
                         digest=plan.write.item.digest,
                         note=plan.note or "",
                         before=befores.images.get(id(plan)),
+                        outcome=plan.outcome,
+                        origins=plan.origins,
                     )
                     for plan in listed
                 ]
@@ -154,8 +161,10 @@ class Writing:
             plan.open.unit.hands[plan.open.winner.copy.item.ident] = Hand(
                 digest=plan.write.item.digest,
                 verified=False,
-                outcome=Outcome.RESTORED,
+                outcome=plan.outcome,
                 note=plan.note,
+                ref=plan.write.ref,
+                origins=plan.origins,
             )
         return planned, {
             user: (number, by_user[user]) for user, number in zip(by_user, numbers, strict=True)
@@ -176,9 +185,7 @@ class Writing:
                 lost.append(plan.open)  # gone, or again what it was: the write did not last
             elif self._equal(plan.write, live):
                 unit = plan.open.unit
-                unit.note(
-                    plan.open.winner.copy, plan.open.winner.source, Outcome.RESTORED, plan.note
-                )
+                plan.note_as_done()
                 proven.setdefault(unit.user, set()).add(plan.open.winner.copy.item.ident)
             else:
                 self._quarantine(plan, Reason.ALTERED, "read back with other content")
@@ -223,6 +230,10 @@ class Writing:
         plan.open.unit.keep_refused(
             plan.open.winner.copy, plan.open.winner.source, reason, detail, self._work.sealer
         )
+
+    def conflict(self) -> Cause:
+        """Why something is looked at again: it was no longer what it had been."""
+        return self._cause(Written(fate=Fate.CONFLICT))
 
     def _cause(self, answer: Written) -> Cause:
         said = answer.detail or (

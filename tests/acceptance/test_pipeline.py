@@ -653,7 +653,9 @@ def test_a_user_of_many_chunks_is_restored_although_each_slice_ends_early(servic
 def test_a_user_of_many_chunks_is_looked_at_once(service, monkeypatch):
     monkeypatch.setattr("workers.restore.CHUNK_ITEMS", 100)
     looks = []
-    monkeypatch.setattr("workers.deciding.look", lambda *seen: looks.append(seen) or look(*seen))
+    monkeypatch.setattr(
+        "workers.deciding.look", lambda *seen, **more: looks.append(seen) or look(*seen, **more)
+    )
     many = [{"id": f"n{number}", "title": "t", "body": f"body {number}"} for number in range(450)]
     source.put("core", {"ann": {"notes": {"all.json": json.dumps(many).encode()}}})
     settle(service, service.run(plan()))

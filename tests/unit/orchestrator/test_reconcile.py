@@ -6,17 +6,21 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from orchestrator.books import Note, Outcome
-from orchestrator.items import Copy, Digest, Ident, Item, Media
+from orchestrator.items import Copy, Digest, Ident, Item, Media, Side
 from orchestrator.plan import OnConflict
 from orchestrator.reconcile import (
     Create,
     Hand,
     Leave,
+    Merge,
     Replace,
     Revive,
     Standing,
     Tombstone,
+    concluded,
     decide,
+    of_beside,
+    of_merged,
     precedence,
 )
 
@@ -27,7 +31,7 @@ BEFORE, EARLIER, AFTER = (
     AS_OF + timedelta(days=1),
 )
 OURS, THEIRS, OLD = Digest(b"ours"), Digest(b"theirs"), Digest(b"old")
-POLICIES = [policy for policy in OnConflict if policy is not OnConflict.MERGE]
+POLICIES = list(OnConflict)  # newest, keep-live, merge, keep-both, replace
 
 ITEM = Item(
     ident=Ident("i"), digest=OURS, media=Media("vcf", "text/vcard"), content=b"", revised=BEFORE
@@ -38,12 +42,12 @@ def live(digest=THEIRS, modified=EARLIER):
     return Standing(digest=digest, version="v1", ref="r", modified=modified)
 
 
-def decided(item=ITEM, *, at=None, hand=None, elsewhere=False, policy=OnConflict.NEWEST, **more):
+def decided(item=ITEM, *, at=None, hand=None, elsewhere=None, policy=OnConflict.NEWEST, **more):
     return decide(
         item,
         live=at,
         hand=hand,
-        equal_elsewhere=elsewhere,
+        elsewhere=elsewhere,
         policy=policy,
         as_of=AS_OF,
         **more,
@@ -55,24 +59,40 @@ def hand(digest=OURS, *, verified=True, this_run=True, outcome=Outcome.RESTORED,
 
 
 LEFT, REPLACED = Leave(outcome=Outcome.SUPERSEDED), Replace(ref="r", version="v1")
+PRESENT = Leave(outcome=Outcome.PRESENT)
+MERGED = Leave(outcome=Outcome.MERGED)
+DECLINED = Leave(outcome=Outcome.DECLINED)
+LIVE_WINS = Merge(ref="r", version="v1", wins=Side.LIVE)
+RECOVERED_WINS = Merge(ref="r", version="v1", wins=Side.RECOVERED)
+BESIDE = Create(beside=True)
 GRAVE = Tombstone(at=EARLIER, ref="r", version="v")
 TABLE = [
-    # what the target holds, and the decision under newest, keep-live, keep-both, replace
-    ("nothing", None, (Create(), Create(), Create(), Create())),
-    ("equal content", live(OURS), (Leave(outcome=Outcome.PRESENT),) * 4),
-    ("changed after as_of", live(modified=AFTER), (LEFT, LEFT, Create(beside=True), REPLACED)),
-    ("undated", live(modified=None), (LEFT, LEFT, Create(beside=True), REPLACED)),
-    ("older", live(modified=EARLIER), (REPLACED, LEFT, Create(beside=True), REPLACED)),
-    ("newer", live(modified=AS_OF), (LEFT, LEFT, Create(beside=True), REPLACED)),
-    ("deleted after as_of", Tombstone(at=AFTER), (Leave(outcome=Outcome.DECLINED),) * 4),
-    ("deleted, undated", Tombstone(at=None), (Leave(outcome=Outcome.DECLINED),) * 4),
-    ("deleted before, copy newer", GRAVE, (Revive(ref="r", version="v"),) * 4),
-    (
-        "deleted before, copy older",
-        Tombstone(at=AS_OF - timedelta(hours=1)),
-        (Leave(outcome=Outcome.DECLINED),) * 4,
-    ),
+    # what the target holds, and the decision under newest, keep-live, merge, keep-both, replace
+    ("nothing", None, (Create(),) * 5),
+    ("equal content", live(OURS), (PRESENT,) * 5),
+    ("changed after as_of", live(modified=AFTER), (LEFT, LEFT, LIVE_WINS, BESIDE, REPLACED)),
+    ("undated", live(modified=None), (LEFT, LEFT, LIVE_WINS, BESIDE, REPLACED)),
+    ("older", live(modified=EARLIER), (REPLACED, LEFT, RECOVERED_WINS, BESIDE, REPLACED)),
+    ("newer", live(modified=AS_OF), (LEFT, LEFT, LIVE_WINS, BESIDE, REPLACED)),
+    ("unreadable", live(None), (REPLACED, LEFT, BESIDE, BESIDE, REPLACED)),
+    ("deleted after as_of", Tombstone(at=AFTER), (DECLINED,) * 5),
+    ("deleted, undated", Tombstone(at=None), (DECLINED,) * 5),
+    ("deleted before, copy newer", GRAVE, (Revive(ref="r", version="v"),) * 5),
+    ("deleted before, copy older", Tombstone(at=AS_OF - timedelta(hours=1)), (DECLINED,) * 5),
 ]
+
+
+@pytest.mark.parametrize(
+    ("modified", "expected"),
+    [
+        (AFTER, (LEFT, LEFT, LIVE_WINS, BESIDE, LEFT)),
+        (None, (LEFT, LEFT, LIVE_WINS, BESIDE, LEFT)),
+        (AS_OF, (Create(),) * 5),  # it was there beside the lost one: another thing
+    ],
+)
+def test_what_its_user_typed_in_again_is_never_replaced(modified, expected):
+    typed_in = live(modified=modified)
+    assert tuple(decided(elsewhere=typed_in, policy=policy) for policy in POLICIES) == expected
 
 
 @pytest.mark.parametrize(
@@ -93,6 +113,8 @@ def test_what_changed_after_the_loss_is_never_overwritten_unless_replace_asks(
 ):
     decision = decided(replace(ITEM, revised=revised), at=live(modified=modified), policy=policy)
     assert isinstance(decision, Replace) == (policy is OnConflict.REPLACE)
+    if isinstance(decision, Merge):
+        assert decision.wins is Side.LIVE
 
 
 @pytest.mark.parametrize("policy", POLICIES)
@@ -118,9 +140,9 @@ def test_what_came_to_light_later_in_a_run_takes_the_place_of_what_it_wrote_befo
 @pytest.mark.parametrize(
     ("revised", "expected"),
     [
-        (EARLIER, (REPLACED, LEFT, REPLACED, REPLACED)),
-        (BEFORE, (LEFT, LEFT, LEFT, REPLACED)),
-        (None, (LEFT, LEFT, LEFT, REPLACED)),
+        (EARLIER, (REPLACED, LEFT, RECOVERED_WINS, REPLACED, REPLACED)),
+        (BEFORE, (LEFT, LEFT, LIVE_WINS, LEFT, REPLACED)),
+        (None, (LEFT, LEFT, LIVE_WINS, LEFT, REPLACED)),
     ],
 )
 def test_a_newer_copy_takes_the_place_of_what_an_earlier_run_wrote(revised, expected):
@@ -144,7 +166,86 @@ def test_what_a_user_changed_after_we_wrote_it_is_theirs():
 
 
 def test_equal_content_under_another_ident_is_present():
-    assert decided(elsewhere=True) == Leave(outcome=Outcome.PRESENT)
+    assert decided(elsewhere=live(OURS, BEFORE)) == PRESENT
+
+
+# What a merge comes to ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("changed", "can_replace", "by_us", "expected"),
+    [
+        (True, True, None, REPLACED),
+        (True, False, None, LEFT),
+        (False, True, None, PRESENT),
+        (False, True, hand(outcome=Outcome.MERGED), MERGED),
+        (False, True, hand(outcome=Outcome.MERGED, this_run=False), PRESENT),
+        (None, True, None, BESIDE),
+        (None, False, None, BESIDE),
+    ],
+)
+def test_a_merge_is_written_or_was_done_or_changes_nothing_or_cannot_be(
+    changed, can_replace, by_us, expected
+):
+    found = concluded(LIVE_WINS, by_us, changed=changed, can_replace=can_replace)
+    assert found == expected
+
+
+def test_what_a_run_merged_and_nobody_changed_is_finished_as_it_was():
+    ours = hand(OLD, outcome=Outcome.MERGED)
+    at = live(OLD, AFTER)
+    found = tuple(decided(at=at, hand=ours, policy=policy) for policy in POLICIES)
+    assert found == (MERGED, MERGED, LIVE_WINS, MERGED, MERGED)
+
+
+def test_what_an_earlier_run_merged_holds_the_users_own_fields_and_is_not_replaced_lightly():
+    ours = hand(OLD, outcome=Outcome.MERGED, this_run=False)
+    at = live(OLD, AFTER)
+    found = tuple(decided(at=at, hand=ours, policy=policy) for policy in POLICIES)
+    assert found == (LEFT, LEFT, LIVE_WINS, LEFT, REPLACED)
+
+
+def test_what_its_user_changed_after_a_merge_is_theirs():
+    ours = hand(OLD, outcome=Outcome.MERGED)
+    assert decided(at=live(), hand=ours, policy=OnConflict.MERGE) == LEFT
+
+
+@pytest.mark.parametrize(
+    ("at", "by_us", "expected"),
+    [
+        (live(OLD), hand(OLD), MERGED),
+        (live(OLD), hand(OLD, verified=False), MERGED),
+        (live(OLD), hand(OLD, this_run=False), PRESENT),
+        (live(THEIRS), hand(OLD), LEFT),
+        (live(THEIRS), hand(OLD, verified=False), None),
+        (None, hand(OLD), DECLINED),
+        (None, hand(OLD, verified=False), None),
+    ],
+)
+def test_what_was_merged_into_an_item_of_another_ident_is_found_there(at, by_us, expected):
+    assert of_merged(at, by_us) == expected
+
+
+PUT_BESIDE = Leave(outcome=Outcome.RESTORED, note=Note.BESIDE)
+
+
+@pytest.mark.parametrize(
+    ("at", "by_us", "expected"),
+    [
+        (live(OURS), hand(OURS), PUT_BESIDE),
+        (live(OURS), hand(OURS, this_run=False), PRESENT),
+        (live(OLD), hand(OLD), Replace(ref="r", version="v1", beside=True)),
+        (live(OLD), hand(OLD, this_run=False), LEFT),
+        (live(THEIRS), hand(OURS), LEFT),
+        (Tombstone(), hand(OURS), DECLINED),
+        (None, hand(OURS), DECLINED),
+        (None, hand(OURS, verified=False), None),
+    ],
+)
+def test_what_was_put_beside_gives_way_to_a_better_copy_until_its_user_changes_it(
+    at, by_us, expected
+):
+    assert of_beside(at, by_us, OURS) == expected
 
 
 @pytest.mark.parametrize(("live_merit", "expected"), [(5, REPLACED), (10, LEFT), (11, LEFT)])
@@ -165,13 +266,14 @@ hands = st.builds(
     st.sampled_from([OURS, OLD]),
     verified=st.booleans(),
     this_run=st.booleans(),
+    outcome=st.sampled_from([Outcome.RESTORED, Outcome.MERGED]),
 )
 
 
 @given(
     st.none() | standings | st.builds(Tombstone, at=instants),
     st.none() | hands,
-    st.booleans(),
+    st.none() | standings,
     st.sampled_from(POLICIES),
     instants,
 )
