@@ -502,3 +502,17 @@ data_key = Table(
 
 A user has one key a run; two where two phases came to need the first at the same moment.
 """
+
+death = Table(
+    "death",
+    metadata,
+    Column("batch", BigInteger, primary_key=True, autoincrement=False),
+    Column("epoch", Integer, primary_key=True, autoincrement=False),
+    Column("run", String(16), nullable=False),
+    Column("phase", SmallInteger, nullable=False),
+    Column("user", Integer, nullable=False),
+    Column("copy", LargeBinary(16), nullable=False),  # a keyed hash of which one
+    Column("at", BigInteger, nullable=False),
+    Index("death_by_unit", "run", "phase", "user"),
+)
+"""Attempts that ended with their worker while it had a copy in its hands."""
