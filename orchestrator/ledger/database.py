@@ -71,6 +71,8 @@ def database_clock(connection: Connection) -> int:
     Where it then waited, its leases end the earlier for it, and nobody else's is over too soon.
     """
     if connection.dialect.name == "postgresql":
+        if not connection.in_transaction():  # a look begins with its first statement
+            connection.begin()
         return connection.info[_BEGAN]
     return int(connection.exec_driver_sql(_NOW["sqlite"]).scalar_one())
 

@@ -1,5 +1,7 @@
 """The ledger's statements on both databases: batches, leases, leaders, settling, the audit log."""
 
+import time
+
 import pytest
 from sqlalchemy import delete, func, insert, select, update
 
@@ -311,3 +313,9 @@ def test_a_batch_that_outlived_its_run_is_not_kept_ready(ledger):
         connection.execute(update(run).values(state=RunState.FINISHED))
         leases.reclaim(connection, now=LEASE + 1)
     assert BatchState.READY not in states(ledger)
+
+
+def test_its_time_goes_on_also_where_nothing_else_is_asked(ledger):
+    before = ledger.now()
+    time.sleep(0.01)
+    assert 0 < ledger.now() - before < 60_000
