@@ -10,7 +10,7 @@ from datetime import datetime
 from msgspec import Struct
 
 from orchestrator.lifecycle import CellState
-from orchestrator.plan import Gate, Phase, Scope
+from orchestrator.plan import Gate, Phase, Plan, Scope
 
 Cell = tuple[int, int]
 """Phase and wave, both counted from 0."""
@@ -112,6 +112,28 @@ def moves(phases: Sequence[Phase], cells: Mapping[Cell, Facts], now: datetime) -
             case _:
                 pass
     return found
+
+
+def without_gates(cells: Mapping[Cell, Facts]) -> list[Move]:
+    """The same for a run that only looks, or takes back: everything is open at once."""
+    found: list[Move] = []
+    for cell, facts in sorted(cells.items()):
+        over = facts.ended == facts.units
+        match facts.state:
+            case CellState.OPEN if over:
+                found.append(Move(cell=cell, state=CellState.SETTLED))
+            case CellState.CLOSED:
+                found.append(Move(cell=cell, state=CellState.OPEN))
+            case CellState.HELD | CellState.SETTLED if not over:
+                found.append(Move(cell=cell, state=CellState.OPEN))
+            case _:
+                pass
+    return found
+
+
+def approvals_needed(purpose: str, plan: Plan) -> int:
+    """How many people have to approve a run: of those that write, as many as the plan says."""
+    return 0 if purpose in {"preview", "verify"} else plan.approvals
 
 
 def _may_open(

@@ -205,14 +205,14 @@ class Conductor:
             return True
         if row.digest is None:
             return False
-        preview = row.purpose == "preview"
-        expansion.expand(
-            connection,
-            run_id,
-            categories=[phase.restore for phase in self._plan(connection, run_id).phases],
-            batch_users=self._batch_users,
-            kind="preview" if preview else "restore",
-        )
+        if row.about is None:
+            expansion.expand(
+                connection,
+                run_id,
+                categories=[phase.restore for phase in self._plan(connection, run_id).phases],
+                batch_users=self._batch_users,
+                kind=row.purpose,
+            )
         flow.move_run(connection, run_id, RunState.INSPECTING, RunState.AWAITING_APPROVAL)
         return True
 
@@ -220,7 +220,7 @@ class Conductor:
         row = connection.execute(
             select(run.c.purpose, run.c.digest).where(run.c.id == run_id)
         ).one()
-        needed = 0 if row.purpose == "preview" else self._plan(connection, run_id).approvals
+        needed = admission.approvals_needed(row.purpose, self._plan(connection, run_id))
         if flow.approvals(connection, run_id, row.digest) < needed:
             return False
         return flow.move_run(
@@ -238,16 +238,23 @@ class Conductor:
         facts = flow.cell_facts(connection, run_id)
         if purpose == "preview":
             return self._admit_preview(connection, run_id, facts, now)
-        due = admission.moves(plan.phases, facts, flow.moment(now))
+        gated = purpose == "restore"
+        due = (
+            admission.moves(plan.phases, facts, flow.moment(now))
+            if gated
+            else admission.without_gates(facts)
+        )
         flow.apply_moves(connection, run_id, due, now=now)
         open_cells = {cell for cell, fact in facts.items() if fact.state is CellState.OPEN}
         for move in due:
             (open_cells.add if move.state is CellState.OPEN else open_cells.discard)(move.cell)
         busy = bool(due)
         for cell in sorted(flow.waiting_batches(connection, run_id) & open_cells):
-            per_user = cell[0] > 0 and plan.phases[cell[0]].scope is Scope.USER
+            per_user = gated and cell[0] > 0 and plan.phases[cell[0]].scope is Scope.USER
             busy |= flow.release_waiting(connection, run_id, cell, per_user=per_user) > 0
-        busy |= flow.follow_up(connection, run_id, now=now, size=self._batch_users) > 0
+        busy |= (
+            flow.follow_up(connection, run_id, now=now, size=self._batch_users, kind=purpose) > 0
+        )
         self._note_speed(connection, run_id, now)
         if all(fact.ended == fact.units for fact in facts.values()):
             busy |= flow.move_run(

@@ -13,6 +13,7 @@ import msgspec
 from msgspec import Struct
 from sqlalchemy import ColumnElement, Connection, Row, Table, and_, func, select, text, tuple_
 
+from orchestrator.admission import approvals_needed
 from orchestrator.books import FIELDS, Books
 from orchestrator.errors import NotFound
 from orchestrator.ledger import leadership
@@ -222,7 +223,7 @@ class Progress:
             rate, left, measured = _speed(connection, run_id, phases)
             workers = _working(connection, run_id)
             inventory = json.loads(row.inventory) if row.inventory else {}
-            needed = 0 if row.purpose == "preview" else plan.approvals
+            needed = approvals_needed(row.purpose, plan)
             approvals = tuple(
                 connection.execute(
                     select(approval.c.name)

@@ -31,6 +31,8 @@ from orchestrator.settings import Settings
 KEY_BYTES = 32
 NONCE_BYTES = 12
 _PLAIN, _DEFLATED = b"\x01", b"\x02"  # under the master key
+UNDER_MASTER = (_PLAIN, _DEFLATED)
+"""First bytes of what no key of its own can make unreadable."""
 _OWN_PLAIN, _OWN_DEFLATED = b"\x03", b"\x04"  # under a data key, whose maker follows
 _MAKER_BYTES = 2
 _WORTH_DEFLATING = 200

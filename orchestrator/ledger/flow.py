@@ -174,7 +174,9 @@ def waiting_batches(connection: Connection, run_id: str) -> set[Cell]:
     return {(row.phase, row.wave) for row in rows}
 
 
-def follow_up(connection: Connection, run_id: str, *, now: int, size: int) -> int:
+def follow_up(
+    connection: Connection, run_id: str, *, now: int, size: int, kind: str = "restore"
+) -> int:
     """Make batches of units that waited and whose time has come; how many batches."""
     before = unit.alias("before")
     rows = connection.execute(
@@ -213,7 +215,7 @@ def follow_up(connection: Connection, run_id: str, *, now: int, size: int) -> in
                 insert(batch)
                 .values(
                     run=run_id,
-                    kind="restore",
+                    kind=kind,
                     phase=phase,
                     wave=wave,
                     first=part[0],
@@ -237,10 +239,14 @@ def follow_up(connection: Connection, run_id: str, *, now: int, size: int) -> in
 
 
 def waves_of(connection: Connection, run_id: str) -> Callable[[int], int]:
-    """Tells which wave a user number belongs to: numbers follow wave order."""
+    """Tells which wave a user number belongs to: numbers follow wave order.
+
+    A run about another one has that one's numbers and waves, though not all of them.
+    """
+    whole = select(func.coalesce(run.c.root, run.c.id)).where(run.c.id == run_id)
     rows = connection.execute(
         select(cell.c.wave, cell.c.units)
-        .where(cell.c.run == run_id, cell.c.phase == 0)
+        .where(cell.c.run == whole.scalar_subquery(), cell.c.phase == 0)
         .order_by(cell.c.wave)
     ).all()
     ends = list(accumulate(row.units for row in rows))
