@@ -87,9 +87,13 @@ _BOOKKEEPING: Final = frozenset(
 )
 ORIGINAL_ZONE: Final = "X-REINSTATE-TZID"
 """The parameter that keeps a TZID as it was before it was mapped."""
+WHOLE_DAYS: Final = "X-REINSTATE-DAYS"
+"""The parameter of an EXDATE whose times stand for their days."""
+
+_DAY: Final = len("20091005")
 
 _UNMEANT: Final = frozenset(
-    {"VALUE", "TZID", "ENCODING", "CHARSET", ORIGINAL_ZONE, "X-VOBJ-ORIGINAL-TZID"}
+    {"VALUE", "TZID", "ENCODING", "CHARSET", ORIGINAL_ZONE, WHOLE_DAYS, "X-VOBJ-ORIGINAL-TZID"}
     | {"X-VOBJ-FLOATINGTIME-ALLOWED", "SCHEDULE-AGENT", "SCHEDULE-STATUS", "SCHEDULE-FORCE-SEND"}
 )
 _WORDS: Final = frozenset(
@@ -122,6 +126,8 @@ class Property(Struct, frozen=True, gc=False):
     """It says VALUE=DATE."""
     upper: bool
     """Its value is a word that may be written in any case."""
+    whole_days: bool
+    """Its times stand for their days."""
     repeats: bool
     """Few values are all that it ever has, and they mean the same everywhere."""
     stray_zone: bool
@@ -185,6 +191,7 @@ def _study(line: Line) -> Property:
         tidy=tidy,
         dated=declared == "DATE",
         upper=name in _WORD_VALUES,
+        whole_days=WHOLE_DAYS in found,
         repeats=not zone
         and (name in _WORD_VALUES or holds in (Holds.TRIGGER, Holds.LENGTH, Holds.NUMBER)),
         stray_zone=bool(zone) and holds not in (Holds.MOMENT, Holds.MOMENTS),
@@ -245,6 +252,8 @@ def entries(line: Line, known: Property, zones: ZoneNames) -> Iterable[bytes]:
         return (prefix + _moment(value, known.zone, zones),)
     if holds is Holds.TEXTS:
         return [prefix + unescape(one) for one in fields(value, b",") if one]
+    if holds is Holds.MOMENTS and known.whole_days:
+        return [prefix + one.strip()[:_DAY] for one in value.split(b",") if one]
     if holds is Holds.MOMENTS:
         return [prefix + _moment(one, known.zone, zones) for one in value.split(b",") if one]
     return (prefix + _plain(holds, value),) if value else ()
@@ -298,7 +307,8 @@ def _plain(holds: Holds, value: bytes) -> bytes:
 
 def _place(text: str) -> bytes:
     try:
-        return ";".join(f"{float(number):.6f}" for number in text.split(";")).encode()
+        numbers = text.replace("\\;", ";").split(";")  # vobject escapes it in what is no event
+        return ";".join(f"{float(number):.6f}" for number in numbers).encode()
     except ValueError:
         return text.encode("latin-1")
 

@@ -35,6 +35,8 @@ class _Kept(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Of the DESCRIPTION that `body` and `entries` count with; empty: it is the body itself."""
     body: str = ""
     entries: tuple[tuple[str, bool], ...] = ()
+    labels: tuple[str, ...] = ()
+    """Only where one is empty, or has white space or breaks that CATEGORIES do not keep."""
     state: tuple[str, ...] = ()
     more: Any = None
 
@@ -62,6 +64,7 @@ def told(note: Note) -> Told:
         shown="" if itself else _hash(description),
         body="" if itself else note.body,
         entries=note.entries,
+        labels=note.labels if any(_bare(each) != each for each in note.labels) else (),
         state=tuple(sorted(each for each in note.state if each != TRASHED)),
         more=note.more or None,
     )
@@ -88,6 +91,7 @@ def meant(journal: Note, value: str, added: Sequence[Any]) -> Note:
         form=kept.form if unchanged else "text",
         body=kept.body if kept.shown and unchanged else journal.body,
         entries=kept.entries if unchanged else (),
+        labels=kept.labels if _same_labels(kept.labels, journal.labels) else journal.labels,
         state=(*kept.state, *state),
         more=more,
     )
@@ -102,6 +106,15 @@ def file_of(line: Line) -> Attachment | None:
         return Attachment(name=name, data=binascii.a2b_base64(line.value))
     except binascii.Error:
         return None
+
+
+def _bare(label: str) -> str:
+    return even_lines(label).strip() or " "
+
+
+def _same_labels(kept: Sequence[str], shown: Sequence[str]) -> bool:
+    """Whether the labels that are shown are still those that were kept."""
+    return bool(kept) and {*map(_bare, kept), " "} == {*map(_bare, shown), " "}
 
 
 def _shown(note: Note) -> str:

@@ -13,7 +13,14 @@ from orchestrator.items import Item
 from orchestrator.reasons import Reason
 from workers.formats.calendar_live import recognised
 from workers.formats.calendar_periods import without_periods
-from workers.formats.calendar_properties import Holds, lines_of, made, property_of, relined
+from workers.formats.calendar_properties import (
+    WHOLE_DAYS,
+    Holds,
+    lines_of,
+    made,
+    property_of,
+    relined,
+)
 from workers.formats.calendar_records import ZONE, Node, node, reading
 from workers.formats.calendar_writing import PRODUCT, Writable, write_component
 from workers.formats.content_lines import Line, escape, fields, fold, unescape
@@ -21,6 +28,18 @@ from workers.formats.shaping_values import with_commas_escaped
 
 _KNOWN: Final = frozenset({"ATTACH", "ATTENDEE", "GEO", "ORGANIZER", "REQUEST-STATUS", "URL"})
 """Neither text nor list, and kept verbatim wherever they may stand."""
+_LISTED: Final = frozenset({"CATEGORIES"})
+"""A list in one line for every server; icalendar takes that of RESOURCES for one text."""
+
+_DAY: Final = len("20091005")
+_TIMES_OF_THEIR_OWN: Final = (
+    b"HOURLY",
+    b"MINUTELY",
+    b"SECONDLY",
+    b"BYHOUR",
+    b"BYMINUTE",
+    b"BYSECOND",
+)
 
 
 def shaped_object(item: Item, component: str) -> bytes:
@@ -68,23 +87,54 @@ def _envelope(content: bytes) -> list[Line]:
 
 
 def _plain(root: Writable, uid: Line | None = None) -> Node:
-    lines = [
-        _plain_line(line, root.name) for line in root.lines if uid is None or line.name != "UID"
-    ]
-    if uid is not None:
-        lines.insert(0, uid)
+    lines = [] if uid is None else [uid]
+    for line in root.lines:
+        if uid is None or line.name != "UID":
+            lines += _plain_lines(line, root.name)
+    lines = _with_times(lines)
     return Node(root.name, lines, [_plain(child) for child in root.children], [])
 
 
-def _plain_line(line: Line, component: str) -> Line:
+def _plain_lines(line: Line, component: str) -> list[Line]:
+    """A property in which servers read what is meant: none that says nothing, one, or several."""
     value = line.value
     match property_of(line).holds:
         case Holds.TEXT:
-            plain = escape(unescape(value))
+            plain = [escape(unescape(value))]
         case Holds.TEXTS:
-            plain = b",".join(escape(unescape(part)) for part in fields(value, b","))
+            parts = [escape(unescape(part)) for part in fields(value, b",")]
+            plain = [b",".join(parts)] if line.name in _LISTED else parts
         case Holds.OTHER if line.name not in _KNOWN or component == "VALARM":
-            plain = with_commas_escaped(value)
+            plain = [with_commas_escaped(value)] if value else []
+        case Holds.PLACE | Holds.ADDRESS | Holds.NUMBER:
+            plain = [value] if value else []
         case _:
-            plain = value
-    return line if plain == value else relined(line, plain)
+            plain = [value]
+    return [line if each == value else relined(line, each) for each in plain]
+
+
+def _with_times(lines: list[Line]) -> list[Line]:
+    """Days that are left out of a series of times, as the times that are on those days.
+
+    Evolution writes EXDATE;VALUE=DATE in events that have a time. What Radicale makes of it is
+    what is meant, but only where every time of the series is that of DTSTART.
+    """
+    named = {line.name: line for line in lines}
+    start = named.get("DTSTART")
+    if start is None or b"T" not in start.value or "RDATE" in named:
+        return lines
+    rule = named["RRULE"].value.upper() if "RRULE" in named else b""
+    if any(part in rule for part in _TIMES_OF_THEIR_OWN):
+        return lines
+    zone = tuple(each for each in start.params if each[0] == "TZID")
+    time = start.value.strip()[_DAY:]
+    return [
+        made(
+            "EXDATE",
+            b",".join(day.strip() + time for day in line.value.split(b",")),
+            (*zone, (WHOLE_DAYS, ("1",))),
+        )
+        if line.name == "EXDATE" and property_of(line).dated
+        else line
+        for line in lines
+    ]

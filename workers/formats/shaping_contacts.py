@@ -15,7 +15,7 @@ from workers.formats.content_lines import Line, Params, escape, fields, lex, une
 from workers.formats.shaping_values import with_commas_escaped
 from workers.formats.vcard import Card, Property, write
 from workers.formats.vcard_files import live
-from workers.formats.vcard_properties import FN, Fact, Kind, N, fact_of, fact_of_line
+from workers.formats.vcard_properties import FN, ONCE, Fact, Kind, N, fact_of, fact_of_line
 from workers.formats.vcard_values import from_base64, from_data_uri, place_meaning
 
 _WRITTEN_ANEW: Final = frozenset({"BEGIN", "END", "VERSION", "UID", "PROFILE"})
@@ -38,7 +38,8 @@ def shaped_card(item: Item) -> bytes:
     """
     lines = [each for each in lex(item.content) if isinstance(each, Line)]
     facts = [(fact_of_line(line), line.value) for line in lines if line.name not in _WRITTEN_ANEW]
-    version = "4.0" if sum(fact.bit == N for fact, _ in facts) > 1 else "3.0"
+    once = [fact.bit for fact, _ in facts if fact.name in ONCE]
+    version = "3.0" if len(set(once)) == len(once) else "4.0"
     properties: list[Property] = [
         (fact_of("VERSION"), version.encode()),
         (fact_of("UID"), escape(item.ident.encode("utf-8", "surrogateescape"))),

@@ -24,6 +24,7 @@ from workers.formats.note_formats import interpreted
 from workers.formats.notes import Note, note_digest
 from workers.formats.shaping_calendar import written
 
+_SEVERAL: Final = 2
 _TYPES: Final = {
     "jpg": "image/jpeg",
     "jpeg": "image/jpeg",
@@ -57,6 +58,7 @@ def shaped_journal(item: Item, largest: int) -> bytes:
     zones: list[bytes] = []
     if looks_like_calendar(content):
         entry, zones = _entry(content)
+        entry.lines = _described_once(entry.lines)
     else:
         entry = Node("VJOURNAL", _lines(note), [], [])
     entry.lines += map(_attached, files)
@@ -83,6 +85,15 @@ def _entry(content: bytes) -> tuple[Node, list[bytes]]:
     if entry is None:
         raise ItemRejected(Reason.STRUCTURE, "a journal entry that cannot be read")
     return entry, zones
+
+
+def _described_once(lines: list[Line]) -> list[Line]:
+    """An entry may have several DESCRIPTIONs (RFC 5545 §3.6.3), but for vobject it may not."""
+    told = [line.value for line in lines if line.name == "DESCRIPTION"]
+    if len(told) < _SEVERAL:
+        return lines
+    others = [line for line in lines if line.name != "DESCRIPTION"]
+    return [*others, made("DESCRIPTION", b"\\n\\n".join(told))]
 
 
 def _lines(note: Note) -> list[Line]:

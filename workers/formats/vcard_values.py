@@ -23,7 +23,7 @@ _COMMA: Final = b"\x04"
 _SEMICOLON: Final = b"\x05"
 _EMPTY_PARTS: Final = re.compile(rb"\x03+(?=\x02|\Z)|(?:(?<=[\x02\x03])|\A)\x03+")
 _SPACE: Final = re.compile(rb"\s+")
-_ESCAPED_SEPARATOR: Final = re.compile(rb"\A([MFONU]?|\d+)\\;", re.IGNORECASE)
+_ESCAPED_SEPARATOR: Final = re.compile(rb"\A([^\\;]*+)\\;")
 _DATA_URI: Final = re.compile(rb"data:[^,]*;base64,(.*)", re.IGNORECASE | re.DOTALL)
 _DATE_PUNCTUATION: Final = re.compile(rb"(?<=\d)[-:](?=\d)")
 
@@ -86,7 +86,7 @@ def coded_meaning(value: bytes) -> bytes:
     Servers that do not know them escape the semicolon, which neither letter nor number can hold.
     """
     code, _, text = _ESCAPED_SEPARATOR.sub(rb"\1;", value).partition(b";")
-    return code + _FIELD + unescape(text) if text else code
+    return unescape(code) + _FIELD + unescape(text) if text else unescape(code)
 
 
 def list_meaning(value: bytes) -> bytes:
