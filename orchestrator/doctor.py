@@ -156,9 +156,22 @@ def _ledger(settings: Settings) -> Iterator[Check]:
         if kind == "postgresql":
             yield from _postgresql(ledger)
     except ReinstateError as error:
-        yield Check(name="ledger", ok=False, found=error.message, fix=error.hint)
+        if _cut_in_pieces(error):
+            yield Check(name="pooler", ok=False, found=IN_PIECES, fix=WHOLE_TRANSACTIONS)
+        else:
+            yield Check(name="ledger", ok=False, found=error.message, fix=error.hint)
     finally:
         ledger.close()
+
+
+IN_PIECES = "transactions are cut in pieces"
+WHOLE_TRANSACTIONS = "set the pooler to pool_mode=transaction, or connect past it"
+
+
+def _cut_in_pieces(error: ReinstateError) -> bool:
+    """Whether a pooler in statement mode refuses to begin a transaction (SQLSTATE 08P01)."""
+    said = getattr(error.__cause__, "orig", None)
+    return getattr(said, "sqlstate", None) == "08P01"
 
 
 def _schema(ledger: Any) -> Iterator[Check]:
@@ -256,8 +269,8 @@ def _pooled(ledger: Any) -> Check:
     return Check(
         name="pooler",
         ok=whole,
-        found="transactions stay whole" if whole else "transactions are cut in pieces",
-        fix="" if whole else "set the pooler to pool_mode=transaction, or connect past it",
+        found="transactions stay whole" if whole else IN_PIECES,
+        fix="" if whole else WHOLE_TRANSACTIONS,
     )
 
 
