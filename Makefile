@@ -70,8 +70,10 @@ $(VENV)/.run: requirements/run.txt requirements/build.txt pyproject.toml | $(BIN
 	$(PIP) install --no-deps --no-build-isolation --editable .
 	@touch $@
 
-$(VENV)/.test: requirements/test.txt tests/machine.sh $(VENV)/.run
+$(VENV)/.test: requirements/test.txt requirements/tools.txt tests/machine.sh $(VENV)/.run
 	$(PIP) install --require-hashes -r requirements/test.txt
+	$(PIP) install --require-hashes -r requirements/tools.txt --no-deps --upgrade \
+		--target $(VENV)/tools --python-version 3.12 --only-binary=:all:
 	tests/machine.sh
 	@touch $@
 
@@ -94,6 +96,7 @@ lock: $(VENV)/.lock
 		$(COMPILE) --group $$group --constraints requirements/run.txt \
 			--output-file requirements/$$group.txt; \
 	done
+	$(COMPILE) --python-version 3.12 --group tools --output-file requirements/tools.txt
 
 clean:
 	rm -rf $(VENV) build dist demo *.egg-info .coverage* .hypothesis

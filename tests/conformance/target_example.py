@@ -34,7 +34,12 @@ class Example(ABC):
     attachments = True
     """It keeps attachments."""
     processes = True
-    """Several processes can open it."""
+    """What was opened can be used in several processes, after a fork."""
+    equal_is_unchanged = False
+    """Writing the same content anew is no change: a version is a fingerprint."""
+
+    dated = True
+    """It tells when something changed."""
 
     def __init__(self, folder: Path, request: pytest.FixtureRequest) -> None:
         self.folder = folder
@@ -68,6 +73,10 @@ class Example(ABC):
     def trace(self) -> object:
         """Everything that can be seen of it from outside."""
 
+    def accounts(self, users):
+        """Those of these ids that users of the live system can have."""
+        return users
+
     def unwelcome(self, write: Write) -> Write:
         """The same write such that the target can never take it."""
         parts = (Attachment(name="../\0", data=b""),)
@@ -75,10 +84,14 @@ class Example(ABC):
             write, item=msgspec.structs.replace(write.item, attachments=parts)
         )
 
+    def secret(self, text: str) -> str:
+        """What a reference in its options leads to."""
+        return text
+
     def open(self) -> Target:
         """The target, opened as a worker does."""
         surroundings = Surroundings(
-            folder=self.folder, secret=lambda text: text, clock=lambda: datetime.now(UTC)
+            folder=self.folder, secret=self.secret, clock=lambda: datetime.now(UTC)
         )
         target = self.kind().open(surroundings)
         self.request.addfinalizer(target.close)

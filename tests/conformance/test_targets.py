@@ -170,7 +170,7 @@ def test_two_probes_at_once_do_not_disturb_each_other(example):
     targets = [example.open() for _ in range(2)]
     answers = together([lambda t=t: [t.inspect(CATEGORIES) for _ in range(5)] for t in targets])
     for found in answers:
-        assert {each.create_only for each in found} == {True}
+        assert {each.create_only for each in found} == {example.promises.create_only}
 
 
 def test_two_openings_are_one_system(example, target):
@@ -241,13 +241,14 @@ def test_hostile_idents_stay_inside_and_come_back(target):
             assert target.ref("contacts", entry.ident, CARD) == entry.ref
 
 
-def test_hostile_users_stay_inside_and_get_their_own(target):
-    writes = [create(target, owner, "same", owner.encode()) for owner in HOSTILE]
+def test_hostile_users_stay_inside_and_get_their_own(example, target):
+    users = example.accounts(HOSTILE)
+    writes = [create(target, owner, "same", owner.encode()) for owner in users]
     answers = target.write("contacts", writes)
     kept = [w for w, a in zip(writes, answers, strict=True) if a.fate is Fate.DONE]
     assert all(answer.fate in {Fate.DONE, Fate.REFUSED} for answer in answers)
-    assert len(kept) >= len(HOSTILE) - 1
-    assert holds(target, *HOSTILE) == {(w.owner, w.ref): w.item.content for w in kept}
+    assert len(kept) >= len(users) - 1
+    assert holds(target, *users) == {(w.owner, w.ref): w.item.content for w in kept}
     for write in kept:
         assert holds(target, write.owner) == {(write.owner, write.ref): write.item.content}
 
@@ -258,8 +259,9 @@ def test_hostile_names_touch_nothing_outside(example, tmp_path):
     target = example.open()
     target.inspect(CATEGORIES)
     before = sorted(path.name for path in tmp_path.iterdir())
-    target.write("contacts", [create(target, x, y, b"") for x in HOSTILE for y in HOSTILE[:7]])
-    target.fetch("contacts", [Place(owner=x, ref=y) for x in HOSTILE for y in HOSTILE])
+    users = example.accounts(HOSTILE)
+    target.write("contacts", [create(target, x, y, b"") for x in users for y in HOSTILE[:7]])
+    target.fetch("contacts", [Place(owner=x, ref=y) for x in users for y in HOSTILE])
     assert sorted(path.name for path in tmp_path.iterdir()) == before
     assert outside.read_bytes() == b"untouched"
 
@@ -421,8 +423,8 @@ def test_a_survey_of_many_owners_gives_each_their_own(target):
     assert holds(target, *owners) == {(w.owner, w.ref): w.owner.encode() for w in writes}
 
 
-def test_nothing_is_known_of_whom_the_target_does_not_know(target):
-    assert survey(target, "nobody", *HOSTILE) == []
+def test_nothing_is_known_of_whom_the_target_does_not_know(example, target):
+    assert survey(target, "nobody", *example.accounts(HOSTILE)) == []
     assert survey(target) == []
     places = [Place(owner="nobody", ref="x.vcf"), Place(owner=ANNA, ref="x.vcf")]
     assert target.fetch("contacts", places) == [None, None]
@@ -448,7 +450,7 @@ def test_versions_tell_every_change(example, target):
         example.put("contacts", Place(owner=ANNA, ref=write.ref), content)
     versions.append(survey(target, ANNA)[0].version)
     assert versions[0] == versions[1]
-    assert len(set(versions)) == 4
+    assert len(set(versions)) == (3 if example.equal_is_unchanged else 4)
     assert fetch(target, ANNA, write.ref).entry.version == versions[-1]
 
 
@@ -457,6 +459,9 @@ def test_changes_tell_their_time(example, target):
     write = create(target, ANNA, "a", b"0")
     one(target, write)
     example.put("contacts", Place(owner=BERT, ref=write.ref), b"1")
+    if not example.dated:
+        assert {entry.modified for entry in survey(target, ANNA, BERT)} == {None}
+        return
     for entry in survey(target, ANNA, BERT):
         assert before < entry.modified < datetime.now(UTC) + timedelta(seconds=3)
         assert entry.modified.utcoffset() == timedelta(0)
@@ -649,6 +654,8 @@ def test_a_target_that_is_away_says_so_with_a_hint(example, target):
 
 def test_of_many_who_create_the_same_one_succeeds(example, target):
     """Each from its own process, all through what was opened before it began."""
+    if not example.promises.create_only:
+        pytest.skip("promises no create-only")
     idents = [f"ident-{number}" for number in range(60)]
 
     def creator(number):
