@@ -63,6 +63,9 @@ class Books(Struct, frozen=True, kw_only=True):
         return Books(**{n: getattr(self, n) - getattr(other, n) for n in FIELDS})
 
 
+EMPTY = Books()
+"""Of nothing: what most of a large service's users have in most categories."""
+
 FIELDS: tuple[str, ...] = tuple(field.name for field in structs.fields(Books))
 """Every sum, in the order of the ledger's columns."""
 

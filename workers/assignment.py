@@ -7,7 +7,7 @@ from sqlalchemy import ColumnElement, Connection, select
 
 from orchestrator.books import Books
 from orchestrator.causes import Cause
-from orchestrator.items import Ident, UserId
+from orchestrator.items import UserId
 from orchestrator.ledger.database import among, within
 from orchestrator.ledger.leases import Batch
 from orchestrator.ledger.outcomes import UnitResult
@@ -15,7 +15,6 @@ from orchestrator.ledger.schema import decline, quarantine, run_user, unit
 from orchestrator.lifecycle import UnitState
 from orchestrator.plan import After, Phase, Scope
 from orchestrator.ports import Category, Rules, Target
-from orchestrator.reconcile import Hand
 from workers.choices import policies
 from workers.journal import hands
 from workers.unit_work import UnitWork, quarantine_context
@@ -80,7 +79,7 @@ def load(work: Workplace, held: Batch) -> Assignment:
             run=held.run,
         )
         released = _released(connection, work, held)
-    for unit_work in units:
+    for unit_work in units if by_hand or released else ():
         unit_work.hands = by_hand.get(unit_work.user_hash, {})
         unit_work.released = released.get(unit_work.user, {})
     incident = site.plan.incident
@@ -127,6 +126,7 @@ def waiting_units(connection: Connection, work: Workplace, held: Batch) -> list[
             unit.c.run == held.run,
             unit.c.phase == held.phase,
             _members(connection, held, unit.c.user),
+            _members(connection, held, run_user.c.number),
             unit.c.state == UnitState.WAITING,
         )
         .order_by(unit.c.user)
@@ -154,7 +154,7 @@ def waiting_units(connection: Connection, work: Workplace, held: Batch) -> list[
             attempts=row.attempts,
             declined=row.user_hash in erased,
             ambiguous=row.ambiguous,
-            hands=dict[Ident, Hand](),
+            hands={},
             policy=chosen.get(row.user, phase.on_conflict),
         )
         for row in rows

@@ -87,8 +87,14 @@ class Restoration:
             (name, task.site.source(name).folders(task.phase.restore, owners))
             for name in task.phase.sources
         ]
+        nothing = Reading((), task.category, task.rules, self._tenure.beat)
         for unit in units:
             folders = [(name, next(stream)) for name, stream in streams]
+            if not unit.released and all(folder.files == () for _, folder in folders):
+                unit.reading = nothing  # of most users, in most categories
+                self._tenure.beat()
+                yield unit, [], True
+                continue
             if unit.released:
                 folders.insert(0, (RELEASED, _folder_of(unit)))
             recovered = [

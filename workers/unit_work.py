@@ -1,14 +1,13 @@
 """One unit while it is being worked on: its tally, its account, what it quarantined."""
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from hashlib import sha256
 
 import msgspec
-from msgspec import Struct
+from msgspec import Struct, field
 
-from orchestrator.books import Books, Note, Outcome, lost
+from orchestrator.books import EMPTY, Books, Note, Outcome, lost
 from orchestrator.causes import Cause
 from orchestrator.items import Copy, Ident, UserId
 from orchestrator.ledger.outcomes import Kept, UnitResult
@@ -58,8 +57,7 @@ def quarantine_context(run: str, user: int, phase: int) -> bytes:
     return f"quarantine:{run}:{user}:{phase}".encode()
 
 
-@dataclass(slots=True)
-class UnitWork:
+class UnitWork(Struct, kw_only=True):
     """A unit of the batch in hand."""
 
     run: str
@@ -71,17 +69,17 @@ class UnitWork:
     attempts: int
     declined: bool
     ambiguous: bool
-    hands: dict[Ident, Hand]
+    hands: dict[Ident, Hand] = {}
     policy: OnConflict = OnConflict.NEWEST
     """The plan's, or what this user chose."""
-    released: dict[str, bytes] = field(default_factory=dict[str, bytes])
+    released: dict[str, bytes] = {}
     """Copies that an operator mended, by the SHA-256 of what was quarantined."""
     reading: Reading | None = None
     trouble: Cause | None = None
     """Why items are still pending."""
-    outcomes: Counter[str] = field(default_factory=Counter[str])
-    lines: list[Line] = field(default_factory=list[Line])
-    kept: list[Kept] = field(default_factory=list[Kept])
+    outcomes: defaultdict[str, int] = field(default_factory=lambda: defaultdict(int))
+    lines: list[Line] = []
+    kept: list[Kept] = []
 
     def recovered(self, ident: Ident) -> bool:
         """Whether a source holds an intact copy of that item."""
@@ -181,9 +179,10 @@ class UnitWork:
         """The sums as they stand; what has no outcome yet is pending."""
         reading = self.reading
         if reading is None:
-            return Books()
+            return EMPTY
         if not reading.copies and not reading.bytes_read:
-            return Books(lost=0 if self.declined else lost(expected=self.expected, items=0))
+            missing = 0 if self.declined else lost(expected=self.expected, items=0)
+            return Books(lost=missing) if missing else EMPTY
         counts = {str(name): number for name, number in self.outcomes.items()}
         done = sum(counts.get(outcome.value, 0) for outcome in Outcome)
         return Books(

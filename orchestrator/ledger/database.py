@@ -356,9 +356,17 @@ def among(
     connection: Connection, column: ColumnElement[Any], values: Sequence[Any]
 ) -> ColumnElement[bool]:
     """Whether `column` is one of `values`; one parameter where the database takes lists."""
-    if connection.dialect.name == "postgresql":
-        return column == any_(bindparam(None, list(values), type_=ARRAY(column.type)))
-    return column.in_(values)
+    if connection.dialect.name != "postgresql":
+        return column.in_(values)
+    if isinstance(column.type, LargeBinary | Integer):  # the driver takes 4 µs for each of them
+        return column == any_(cast(literal(_listed(values)), ARRAY(column.type)))
+    return column == any_(bindparam(None, list(values), type_=ARRAY(column.type)))
+
+
+def _listed(values: Sequence[bytes] | Sequence[int]) -> str:
+    """Numbers or bytes as PostgreSQL writes a list."""
+    texts = (f'"\\\\x{v.hex()}"' if isinstance(v, bytes) else str(v) for v in values)
+    return "{" + ",".join(texts) + "}"
 
 
 def within(

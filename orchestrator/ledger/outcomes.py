@@ -11,7 +11,7 @@ from msgspec import Struct
 from msgspec.structs import astuple
 from sqlalchemy import Connection, Row, delete, insert, or_, select, update
 
-from orchestrator.books import FIELDS, Books, imbalances
+from orchestrator.books import EMPTY, FIELDS, Books, imbalances
 from orchestrator.causes import Cause
 from orchestrator.ledger import leases, troubles
 from orchestrator.ledger.database import change_each, insert_all, upsert, within
@@ -163,7 +163,6 @@ def _record(
 
 
 _COUNTED = ("settled", "failed", "held", "cancelled")
-_NOTHING = Books()
 _NOTED_EVERY_MS = 500
 """How exact the time of the last progress is: one row a run, which all its batches would queue
 for."""
@@ -209,7 +208,7 @@ def _rows(
 
 def _sums(results: Sequence[UnitResult]) -> list[int]:
     """The books of all of them, added up."""
-    filled = [astuple(result.books) for result in results if result.books != _NOTHING]
+    filled = [astuple(result.books) for result in results if result.books is not EMPTY]
     return [sum(column) for column in zip(*filled, strict=True)] or [0] * len(FIELDS)
 
 
@@ -241,7 +240,7 @@ def count(connection: Connection, held: Batch, changes: Mapping[str, int]) -> No
 
 def _balanced(result: UnitResult) -> UnitResult:
     """The result, or a failed one where its books break a law."""
-    if result.books == _NOTHING or not imbalances(
+    if result.books == EMPTY or not imbalances(
         result.books, settled=result.state is UnitState.SETTLED
     ):
         return result
