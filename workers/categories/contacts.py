@@ -21,14 +21,18 @@ from orchestrator.items import (
     Ident,
     Item,
     Media,
+    Side,
     Span,
     UserId,
 )
-from orchestrator.ports import Recognised, Rules
+from orchestrator.ports import Combined, Live, Recognised, Rules
 from orchestrator.reasons import Reason
 from workers.formats.contact_files import parts_of
 from workers.formats.content_lines import Line, escape, lex, unescape, write_line
 from workers.formats.idents import derived_ident, ident_beside
+from workers.formats.likenesses import of_card
+from workers.formats.merging import checked, latest
+from workers.formats.merging_cards import card_of, merged_card
 from workers.formats.tiling import blank, readable, whole_damaged
 from workers.formats.vcard import Card, write
 from workers.formats.vcard_files import BadCard, Part, Space, WholeCard, live
@@ -83,6 +87,37 @@ class Contacts:
         properties.append((fact_of("UID"), ident.encode()))
         card = Card(version="3.0", properties=properties)
         return structs.replace(item, ident=ident, digest=digest_of(properties), content=write(card))
+
+    def merge(
+        self, owner: UserId, live: Live, item: Item, *, wins: Side, base: Item | None = None
+    ) -> Combined | None:
+        """One card of both; None where one of them cannot be read."""
+        ours, theirs = card_of(live.content), card_of(item.content)
+        seen = self.recognise(owner, live.content)
+        if ours is None or theirs is None or seen is None:
+            return None
+        older = card_of(base.content) if base is not None else None
+        card, origins = merged_card(ours, theirs, older, wins=wins)
+        if not card.values("UID"):
+            card.properties.append((fact_of("UID"), escape(seen.ident.encode())))
+        return checked(
+            self,
+            owner,
+            live,
+            Item(
+                ident=seen.ident,
+                digest=digest_of(card.properties),
+                media=VCARD,
+                content=write(card),
+                revised=latest(seen.revised, item.revised),
+            ),
+            origins,
+        )
+
+    def likenesses(self, content: bytes) -> frozenset[bytes]:
+        """A name with a number, or with an address of mail."""
+        card = card_of(content)
+        return of_card(card) if card is not None else frozenset()
 
     def _file(self, file: File, owner: UserId, rules: Rules) -> Iterator[Found]:
         data = readable(file)
