@@ -42,7 +42,7 @@ from orchestrator.plan import Plan
 from orchestrator.plan_text.document import plan_from_document
 from orchestrator.query import Query, matching
 from orchestrator.reasons import Reason
-from orchestrator.sealing import Sealer
+from orchestrator.sealing import Sealer, reference
 
 DOCUMENT_VERSION = 1
 """Of the JSON documents of `report` and `user`; it changes when a field changes its meaning."""
@@ -124,12 +124,12 @@ class Status(Struct, frozen=True, kw_only=True):
     """Over how many seconds the speed was measured."""
 
     @property
-    def terminal(self) -> bool:
+    def over(self) -> bool:
         """Whether the run is over; a finished one may still be retried."""
         return self.run.state in TERMINAL_RUNS
 
     @property
-    def outcome(self) -> str | None:
+    def ending(self) -> str | None:
         """How a run that is over ended, as a word; None while it is under way."""
         return outcome(
             self.run,
@@ -197,6 +197,26 @@ class Progress:
         """The plan of a run."""
         with self._ledger.read() as connection:
             return _plan(_row(connection, run_id))
+
+    def plan_text(self, run_id: str) -> str:
+        """The plan of a run, as the operator wrote it."""
+        with self._ledger.read() as connection:
+            return _row(connection, run_id).plan_text
+
+    def sample(self, run_id: str) -> int | None:
+        """How many users a preview looks at; None: everyone."""
+        with self._ledger.read() as connection:
+            return _row(connection, run_id).sample
+
+    def reference(self, run_id: str, number: int) -> str:
+        """How a user, given by number, is named where nobody needs to know who it is."""
+        with self._ledger.read() as connection:
+            found = connection.execute(
+                select(run_user.c.user_hash).where(
+                    run_user.c.run == run_id, run_user.c.number == number
+                )
+            ).scalar_one()
+        return reference(found)
 
     def state(self, run_id: str) -> RunState:
         """What a run is doing."""

@@ -43,4 +43,4 @@ def exit_of(status: "Status") -> Exit:
 
 def outcome_of(status: "Status") -> str | None:
     """How a run that is over ended, as a word; None while it is under way."""
-    return status.outcome
+    return status.ending

@@ -2,9 +2,10 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import Any
 
-from sqlalchemy import Connection, insert, select, text
+from sqlalchemy import Connection, Row, insert, select, text
 
 from orchestrator.ledger.schema import audit_log
 
@@ -32,6 +33,34 @@ def append(
         "previous": previous,
     }
     connection.execute(insert(audit_log).values(**entry, hash=_hash(entry)))
+
+
+def page(
+    connection: Connection,
+    *,
+    before: int | None = None,
+    after: int | None = None,
+    limit: int = 50,
+    run: str | None = None,
+    who: str | None = None,
+    action: str | None = None,
+) -> Sequence[Row[Any]]:
+    """Rows of the log: the newest first, or, behind the row `after`, the oldest first."""
+    chosen = select(audit_log).limit(limit)
+    if after is None:
+        chosen = chosen.order_by(audit_log.c.id.desc())
+    else:
+        chosen = chosen.where(audit_log.c.id > after).order_by(audit_log.c.id)
+    if before is not None:
+        chosen = chosen.where(audit_log.c.id < before)
+    for column, wanted in (
+        (audit_log.c.run, run),
+        (audit_log.c.who, who),
+        (audit_log.c.action, action),
+    ):
+        if wanted is not None:
+            chosen = chosen.where(column == wanted)
+    return connection.execute(chosen).all()
 
 
 def broken_links(connection: Connection) -> list[int]:
