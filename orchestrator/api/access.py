@@ -53,6 +53,10 @@ STEER = _to(Scope.STEER, OPERATORS)
 APPROVE = _to(Scope.APPROVE, APPROVERS)
 PLAN = _to(Scope.PLAN, OPERATORS)
 
+REVEAL = _to(Scope.REVEAL, OPERATORS | {S}, repeatable=True)
+EVERYBODYS_USERS = _to(Scope.USERS, STAFF)
+AUDIT = _to(Scope.AUDIT, STAFF)
+
 ROUTES: Mapping[str, Access] = {
     "GET /health": PUBLIC,
     "GET /ready": PUBLIC,
@@ -60,6 +64,64 @@ ROUTES: Mapping[str, Access] = {
     "POST /api/v1/sessions": PUBLIC,
     "DELETE /api/v1/sessions/current": LOOK,
     "GET /api/v1/me": LOOK,
+    # Plans
+    "POST /api/v1/plans/check": _to(Scope.PLAN, OPERATORS, repeatable=True),
+    "GET /api/v1/plans": _to(Scope.PLAN, STAFF),
+    "POST /api/v1/plans": PLAN,
+    "GET /api/v1/plans/{plan}": _to(Scope.PLAN, STAFF),
+    "PUT /api/v1/plans/{plan}": PLAN,
+    "GET /api/v1/plans/{plan}/versions": _to(Scope.PLAN, STAFF),
+    "GET /api/v1/plans/{plan}/diff": _to(Scope.PLAN, STAFF),
+    "POST /api/v1/previews": PLAN,
+    "GET /api/v1/previews/{run}": LOOK,
+    # Runs
+    "GET /api/v1/runs": LOOK,
+    "POST /api/v1/runs": PLAN,
+    "GET /api/v1/runs/{run}": LOOK,
+    "GET /api/v1/runs/{run}/phases": LOOK,
+    "GET /api/v1/runs/{run}/waves": LOOK,
+    "GET /api/v1/runs/{run}/failures": LOOK,
+    "GET /api/v1/runs/{run}/report": LOOK,
+    "GET /api/v1/runs/{run}/plan": _to(Scope.PLAN, STAFF),
+    "GET /api/v1/runs/{run}/inventory": _to(Scope.PLAN, STAFF),
+    "GET /api/v1/runs/{run}/audit": AUDIT,
+    "POST /api/v1/runs/{run}/approve": APPROVE,
+    "POST /api/v1/runs/{run}/promote": APPROVE,
+    "POST /api/v1/runs/{run}/losses/accept": APPROVE,
+    "POST /api/v1/runs/{run}/pause": _to(Scope.STOP, STAFF, lead=frozenset({S}), repeatable=True),
+    "POST /api/v1/runs/{run}/resume": STEER,
+    "POST /api/v1/runs/{run}/cancel": STEER,
+    "POST /api/v1/runs/{run}/declines": STEER,
+    # Users
+    "GET /api/v1/runs/{run}/units": EVERYBODYS_USERS,
+    "GET /api/v1/runs/{run}/losses": EVERYBODYS_USERS,
+    "POST /api/v1/runs/{run}/users/find": _to(Scope.USERS, NO_VIEWER, repeatable=True),
+    "GET /api/v1/runs/{run}/users/{user}": ONE_USER,
+    "GET /api/v1/runs/{run}/users/{user}/timeline": ONE_USER,
+    "POST /api/v1/runs/{run}/users/{user}/reveal": REVEAL,
+    "POST /api/v1/runs/{run}/users/{user}/prioritize": _to(Scope.STEER, OPERATORS | {S}),
+    "GET /api/v1/users/{user}/status": _to(Scope.STATUS, NO_VIEWER),
+    # Operations
+    "POST /api/v1/runs/{run}/retries": STEER,
+    "GET /api/v1/runs/{run}/operations": LOOK,
+    "GET /api/v1/operations/{operation}": LOOK,
+    "POST /api/v1/operations/{operation}/confirm": STEER,
+    "POST /api/v1/operations/{operation}/continue": STEER,
+    "DELETE /api/v1/operations/{operation}": STEER,
+    "GET /api/v1/operations/{operation}/failed": EVERYBODYS_USERS,
+    # Quarantine
+    "GET /api/v1/runs/{run}/quarantine": EVERYBODYS_USERS,
+    "GET /api/v1/runs/{run}/quarantine/reasons": LOOK,
+    "POST /api/v1/runs/{run}/quarantine/{number}/raw": _to(
+        Scope.REVEAL, OPERATORS, repeatable=True
+    ),
+    "POST /api/v1/runs/{run}/quarantine/export": _to(Scope.REVEAL, OPERATORS, repeatable=True),
+    "POST /api/v1/runs/{run}/quarantine/release": STEER,
+    # Overseeing
+    "GET /api/v1/workers": LOOK,
+    "GET /api/v1/audit-log": AUDIT,
+    "GET /api/v1/audit-log/verification": AUDIT,
+    # Tokens
     "GET /api/v1/tokens": _to(Scope.ADMIN, ADMINS),
     "POST /api/v1/tokens": _to(Scope.ADMIN, ADMINS),
     "DELETE /api/v1/tokens/{token}": _to(Scope.ADMIN, ADMINS),

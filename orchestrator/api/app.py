@@ -13,10 +13,32 @@ import orchestrator
 from orchestrator.api.installation import Installation
 from orchestrator.api.openapi import document
 from orchestrator.api.problems import PageOfProblem, explain_problems
-from orchestrator.api.routes import health, identities
+from orchestrator.api.routes import (
+    copies,
+    health,
+    identities,
+    operations,
+    overseeing,
+    people,
+    plans,
+    runs,
+    steering,
+)
 from orchestrator.api.surroundings import Surroundings
 
-ROUTERS = (health.router, identities.router)
+ROUTERS = (
+    health.router,
+    identities.router,
+    plans.router,
+    plans.large,
+    runs.router,
+    steering.router,
+    people.router,
+    operations.router,
+    copies.router,
+    copies.large,
+    overseeing.router,
+)
 
 
 def create_app(

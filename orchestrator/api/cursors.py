@@ -42,5 +42,11 @@ def place_of(sealer: Sealer, which: str, text: str | None) -> Any:
     return json.loads(data)
 
 
+def unit_place(sealer: Sealer, which: str, text: str | None) -> tuple[int, int]:
+    """The user and phase that a cursor leads to; before all of them for no cursor."""
+    user, phase = place_of(sealer, which, text) or (-1, -1)
+    return user, phase
+
+
 def _mac(sealer: Sealer, which: str, data: bytes) -> bytes:
     return sealer.sign(b"cursor", which.encode() + b"\0" + data)[:_MAC]

@@ -12,7 +12,10 @@ from orchestrator.api.idempotency import Answers
 from orchestrator.identity.sessions import Sessions
 from orchestrator.identity.tokens import Tokens
 from orchestrator.ledger.database import Ledger
+from orchestrator.operations import Operations
+from orchestrator.plan_store import PlanStore
 from orchestrator.progress import Progress
+from orchestrator.revealing import Revealing
 from orchestrator.runs import Runs
 from orchestrator.sealing import Sealer, load_sealer
 from orchestrator.settings import Settings
@@ -26,6 +29,9 @@ class Installation(Struct, frozen=True, kw_only=True):
     sealer: Sealer
     runs: Runs
     progress: Progress
+    operations: Operations
+    plans: PlanStore
+    revealing: Revealing
     tokens: Tokens
     sessions: Sessions
     answers: Answers
@@ -33,12 +39,16 @@ class Installation(Struct, frozen=True, kw_only=True):
     @classmethod
     def of(cls, settings: Settings, ledger: Ledger, sealer: Sealer) -> "Installation":
         """Everything, over a ledger that is open."""
+        progress = Progress(ledger, sealer)
         return cls(
             settings=settings,
             ledger=ledger,
             sealer=sealer,
             runs=Runs(ledger, sealer),
-            progress=Progress(ledger, sealer),
+            progress=progress,
+            operations=Operations(ledger, sealer),
+            plans=PlanStore(ledger),
+            revealing=Revealing(ledger, sealer, progress),
             tokens=Tokens(ledger, sealer),
             sessions=Sessions(ledger, sealer),
             answers=Answers(ledger, sealer),
@@ -62,6 +72,11 @@ def opened(settings: Settings) -> Generator[Installation]:
         yield Installation.of(settings, ledger, sealer)
     finally:
         ledger.close()
+
+
+def named(asked: Installation, user: str) -> str:
+    """A user by reference, given by id or by reference."""
+    return user if asked.sealer.hashes_of(user) else asked.sealer.user_ref(user)
 
 
 def installation(request: Request) -> Installation:

@@ -465,7 +465,7 @@ operation = Table(
     Column("run", String(16), nullable=False),
     Column("kind", String(12), nullable=False),  # retry
     Column("state", String(12), nullable=False),  # prepared | canary | started | dropped
-    Column("query", LargeBinary, nullable=False),  # sealed: it may name a user
+    Column("query", LargeBinary, nullable=False),  # UTF-8; users by reference
     Column("units", BigInteger, nullable=False),
     Column("canary", Integer),
     Column("author", Text, nullable=False),

@@ -5,11 +5,12 @@ from typing import Annotated
 
 from fastapi import APIRouter, Request
 from msgspec import Struct
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 from starlette.responses import Response
 
 from orchestrator.api.answers import Page, answer, nothing, returns, returns_page
 from orchestrator.api.gate import GatedRoute, Who, clear_cookie, same_origin, set_cookie
+from orchestrator.api.given import Given, Name
 from orchestrator.api.installation import Asked
 from orchestrator.api.problems import Declined
 from orchestrator.identity.roles import Role, Scope
@@ -18,14 +19,7 @@ from orchestrator.identity.tokens import TokenRow
 
 router = APIRouter(prefix="/api/v1", route_class=GatedRoute, tags=["identity"])
 
-Name = Annotated[str, Field(min_length=1, max_length=100)]
 RunIds = Annotated[list[Annotated[str, Field(pattern="^[0-9a-f]{4,16}$")]], Field(max_length=100)]
-
-
-class Given(BaseModel):
-    """What a request may hold; anything else in it is an error."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class Me(Struct, frozen=True, kw_only=True):
@@ -109,7 +103,7 @@ class TokenWish(Given):
     holder: Name
     role: Role
     purpose: Annotated[str, Field(max_length=200)] = ""
-    scopes: Annotated[list[Scope], Field(max_length=len(Scope))] = []
+    scopes: Annotated[list[Scope], Field(max_length=len(Scope))] = Field(default_factory=list)
     runs: RunIds | None = None
     days: Annotated[int | None, Field(ge=1, le=3650)] = 90
 

@@ -1,0 +1,74 @@
+"""The list of runs, a page at a time, each with how it ended."""
+
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
+
+from msgspec import Struct
+from sqlalchemy import Connection, func, select, tuple_
+
+from orchestrator.ledger.database import Ledger
+from orchestrator.ledger.schema import counter, run
+from orchestrator.lifecycle import TERMINAL_RUNS, RunState
+from orchestrator.progress import RunRow, outcome, run_row
+
+Place = tuple[int, str]
+"""When a run was submitted, in milliseconds, and its id."""
+
+
+class RunEntry(Struct, frozen=True, kw_only=True):
+    """A line of the list, and whether and how the run ended."""
+
+    run: RunRow
+    terminal: bool
+    outcome: str | None
+    place: Place
+
+
+def runs_page(
+    ledger: Ledger,
+    *,
+    after: Place | None = None,
+    limit: int = 50,
+    prefix: str = "",
+    purpose: str | None = None,
+    states: Collection[RunState] = (),
+    only: Collection[str] | None = None,
+) -> list[RunEntry]:
+    """The newest first. `only`: no others than these runs; `prefix`: how their ids begin."""
+    chosen = select(run).order_by(run.c.created_at.desc(), run.c.id.desc()).limit(limit)
+    if after is not None:
+        chosen = chosen.where(tuple_(run.c.created_at, run.c.id) < tuple_(*after))
+    if prefix:
+        chosen = chosen.where(run.c.id.startswith(prefix, autoescape=True))
+    if purpose is not None:
+        chosen = chosen.where(run.c.purpose == purpose)
+    if states:
+        chosen = chosen.where(run.c.state.in_(states))
+    if only is not None:
+        chosen = chosen.where(run.c.id.in_(only))
+    with ledger.read() as connection:
+        rows = connection.execute(chosen).all()
+        sums = _sums(connection, [row.id for row in rows if row.state == RunState.FINISHED])
+    return [_entry(row, sums) for row in rows]
+
+
+def _sums(connection: Connection, runs: Sequence[str]) -> dict[str, tuple[int, int]]:
+    """Failed units, and items lost or quarantined, of each finished run."""
+    missing = func.sum(counter.c.lost + counter.c.quarantined + counter.c.nameless)
+    rows = connection.execute(
+        select(counter.c.run, func.sum(counter.c.failed).label("failed"), missing.label("losses"))
+        .where(counter.c.run.in_(runs))
+        .group_by(counter.c.run)
+    )
+    return {row.run: (int(row.failed), int(row.losses)) for row in rows}
+
+
+def _entry(row: Any, sums: Mapping[str, tuple[int, int]]) -> RunEntry:
+    failed, losses = sums.get(row.id, (0, 0))
+    found = run_row(row)
+    return RunEntry(
+        run=found,
+        terminal=found.state in TERMINAL_RUNS,
+        outcome=outcome(found, failed=failed, losses=0 if row.accepted_by else losses),
+        place=(row.created_at, row.id),
+    )
