@@ -22,7 +22,7 @@ from orchestrator.ledger.database import Ledger
 from orchestrator.ledger.leases import Batch, Ring
 from orchestrator.ledger.outcomes import give_up
 from orchestrator.ledger.schema import run
-from orchestrator.lifecycle import RunState
+from orchestrator.lifecycle import BatchState, RunState
 from orchestrator.lifeline import die_after
 from orchestrator.logs import get_logger
 from orchestrator.releases import decide_alike
@@ -64,8 +64,9 @@ def _answer(work: Workplace, ring: Ring) -> None:
                     inspect(work, held)
             case _:
                 _restore(work, held)
-    except Unavailable as error:
+    except Unavailable as error:  # the ledger: what sources and targets do is told to it
         log.warning("batch_waits", batch=held.id, run_id=held.run, cause=_fingerprint(error))
+        _hand_back(work, held)
     except LeaseLost:
         log.warning("lease_lost", batch=held.id, run_id=held.run)
     except Exception as error:  # noqa: BLE001  see the module's docstring
@@ -113,6 +114,28 @@ def _claim(work: Workplace, ring: Ring) -> Batch | None:
         if state not in {RunState.RUNNING, RunState.INSPECTING}:
             raise Unavailable("the run was stopped before its batch was claimed")
         return held
+
+
+def _hand_back(work: Workplace, held: Batch) -> None:
+    """Give the batch back once the ledger is there again: its absence is no crash of ours.
+
+    What is handed back too often is left to lapse like a crash, or it would go round for ever.
+    """
+    until = work.monotonic() + work.lease_ms / 2000
+    while held.attempts <= HANDED_BACK and work.monotonic() < until:
+        work.sleep(work.lease_ms / 20_000)
+        try:
+            with work.ledger.begin() as connection:
+                leases.end(connection, held, state=BatchState.READY)
+        except Unavailable:
+            continue
+        except LeaseLost:
+            pass
+        return
+
+
+HANDED_BACK = 5
+"""From this claim of a batch on, trouble with the ledger counts as a crash."""
 
 
 def _give_up(work: Workplace, held: Batch, error: Exception) -> None:

@@ -115,9 +115,7 @@ class Sweep:
     def run(self, deadly):
         """One run that is killed at that boundary; whether it came so far."""
         service, name = self.service, f"sweep{deadly}"
-        target.forget(name)
-        old = content("notes", "bob-0", "bobxold", RECOVERED - timedelta(days=99))
-        target.store(name).put("notes", "bob", "bob-0", old, at=RECOVERED - timedelta(days=99))
+        self.make_target(name)
         boundaries = Boundaries(deadly)
         self.start(boundaries)
         run_id = service.submit(PLAN.format(number=deadly))
@@ -129,6 +127,13 @@ class Sweep:
             service.go_on()
         self.recount(run_id, name)
         return boundaries.passed >= deadly
+
+    def make_target(self, name):
+        """A live service that holds an older note."""
+        target.forget(name)
+        before = RECOVERED - timedelta(days=99)
+        old = content("notes", "bob-0", "bobxold", before)
+        target.store(name).put("notes", "bob", "bob-0", old, at=before)
 
     def recount(self, run_id, name):
         """Nothing lost, nothing twice, and the books say so."""
