@@ -40,6 +40,8 @@ class Example(ABC):
 
     dated = True
     """It tells when something changed."""
+    besides = frozenset[str]()
+    """Fates that it may give besides, where many change one thing at once."""
 
     def __init__(self, folder: Path, request: pytest.FixtureRequest) -> None:
         self.folder = folder

@@ -1,0 +1,154 @@
+"""Changes of many users at once, each user's in their order, and whose trouble a failure is.
+
+What is wrong with one user's place (rights, quota, credentials) leaves that user's changes
+UNKNOWN: they are looked at again, and wait, without holding up anybody else. A server that is slow
+or full for several is away for all.
+"""
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from http import HTTPStatus
+from typing import Final, TypeVar
+
+from msgspec import Struct
+
+from orchestrator.errors import ItemRejected, Unavailable
+from orchestrator.items import UserId
+from orchestrator.ports import Fate, Removal, Write, Written
+from workers.formats.scheduling import without_invitations
+from workers.formats.shaping import shaped
+from workers.storage.dav_accounts import addressable
+from workers.storage.dav_collections import Collection, NoRoom
+from workers.storage.dav_places import Places
+from workers.storage.dav_requests import Lost, nameable, together
+
+T = TypeVar("T")
+
+_FULL_WAIT: Final = 300.0
+"""Seconds until a full server is tried again."""
+_SLOW: Final = 2
+"""Users whose calls time out until the server counts as away."""
+
+Change = Callable[[Collection], Awaitable[Written]]
+
+
+async def each(owners: Sequence[UserId], work: Callable[[UserId], Awaitable[T]]) -> dict[UserId, T]:
+    """What each user's work gives; where some fail for themselves alone, all who do are named."""
+    alone: list[Unavailable] = []
+    found: dict[UserId, T] = {}
+
+    async def one(owner: UserId) -> None:
+        try:
+            found[owner] = await work(owner)
+        except Unavailable as error:
+            if not error.owners:
+                raise
+            alone.append(error)
+
+    await together(one(owner) for owner in owners)
+    if alone:
+        first = alone[0]
+        everyone = len(alone) == len(owners) > 1
+        raise Unavailable(
+            first.message,
+            retry_in=first.retry_in,
+            hint=first.hint,
+            owners=() if everyone else [owner for error in alone for owner in error.owners],
+        )
+    return found
+
+
+class Plight(Struct):
+    """What went wrong so far in one call, over all its users."""
+
+    done: int = 0
+    full: int = 0
+    disk: bool = False
+    late: int = 0
+
+
+async def carried_out(
+    places: Places,
+    category: str,
+    changes: Mapping[UserId, Sequence[tuple[int, Change]]],
+    *,
+    make: bool,
+) -> dict[int, Written]:
+    """The answers to numbered changes; `make`: their collections are made where missing.
+
+    Raises `Unavailable` when the server is away, or full, for more than one user.
+    """
+    answers: dict[int, Written] = {}
+    plight = Plight()
+
+    async def one(owner: UserId) -> None:
+        said = ""
+        try:
+            collection = await places.collection(owner, category)
+            async with collection.turn:
+                if make and collection.there is None:
+                    await collection.look()
+                if make and not collection.there:
+                    await collection.make()
+                for number, change in changes[owner]:
+                    answers[number] = await change(collection)
+                    plight.done += answers[number].fate is Fate.DONE
+        except NoRoom as full:
+            plight.full += 1
+            plight.disk |= full.disk
+            said = str(full)
+        except Lost as lost:
+            plight.late += 1
+            if plight.late >= _SLOW:
+                raise places.visit(owner).away(lost) from None
+            said = str(lost)
+        except Unavailable as error:
+            if not error.owners:
+                raise
+            said = error.message
+        for number, _ in changes[owner]:
+            answers.setdefault(number, Written(fate=Fate.UNKNOWN, detail=said))
+
+    await together(one(owner) for owner in changes)
+    if plight.disk or (plight.full > 1 and not plight.done):
+        raise Unavailable(
+            f"{places.server.name}: no room left (status {HTTPStatus.INSUFFICIENT_STORAGE.value})",
+            retry_in=_FULL_WAIT,
+            hint="make room on the server, or raise its quotas",
+        )
+    return answers
+
+
+def creation(category: str, write: Write) -> Change | Written:
+    """A write as a change, or why it can never be one."""
+    if not addressable(write.owner):
+        return _refused("the user's id cannot be part of an address")
+    if not nameable(write.ref):
+        return _refused("not a name that a server keeps")
+    if write.item.attachments and category != "notes":
+        return _refused("attachments")
+
+    async def change(collection: Collection) -> Written:
+        try:
+            content = shaped(category, write.item)
+        except ItemRejected as rejected:
+            return _refused(str(rejected))
+        if collection.form.component:
+            content = without_invitations(content)
+        return await collection.put(write.ref, content, write.expected)
+
+    return change
+
+
+def removal(asked: Removal) -> Change | Written:
+    """A removal as a change, or its answer where nothing can be there."""
+    if not addressable(asked.owner) or not nameable(asked.ref):
+        return Written(fate=Fate.CONFLICT)
+
+    async def change(collection: Collection) -> Written:
+        return await collection.delete(asked.ref, asked.expected)
+
+    return change
+
+
+def _refused(detail: str) -> Written:
+    return Written(fate=Fate.REFUSED, detail=detail)
