@@ -166,6 +166,26 @@ class Tree:
                 self.recognise_absence(error)
                 yield Entry(name, found.path, 0, 0, f"cannot be listed: {_spelled(error)}")
 
+    def head(self, *parts: bytes, limit: int) -> bytes | None:
+        """The first bytes of a file; None where none can be read."""
+        try:
+            opened = os.open(b"/".join((self.root, *parts)), OPENED)
+            with os.fdopen(opened, "rb") as file:
+                return file.read(limit)
+        except OSError:
+            return None
+
+    def folds_case(self, part: bytes) -> bool | None:
+        """Whether another case of an existing name leads to the same folder; None: cannot tell."""
+        other = part.swapcase()
+        if other == part:
+            return None
+        path, twin = b"/".join((self.root, part)), b"/".join((self.root, other))
+        try:
+            return os.path.samestat(os.lstat(path), os.lstat(twin))
+        except OSError:
+            return False
+
     def file(self, entry: Entry) -> File:
         """An entry as a source gives it; what cannot be read says so when it is."""
         return File(

@@ -3,7 +3,6 @@
 A folder whose name could mean two users belongs to none of them: it is reported, never guessed.
 """
 
-import os
 from collections.abc import Callable
 from typing import Final
 
@@ -11,12 +10,13 @@ from msgspec import Struct
 
 from orchestrator.items import UserId
 from workers.formats.path_parts import escape, unescape
-from workers.material.file_trees import OPENED
 
 OWNER_FILE: Final = b".owner"
 """In a folder whose name had to be cut: holds the whole user id, and nothing else, in UTF-8."""
 
-_ID_BYTES: Final = 64 * 1024
+ID_BYTES: Final = 64 * 1024
+"""Bytes of an owner file that are read."""
+
 _NAME_BYTES: Final = 255
 
 
@@ -26,8 +26,14 @@ class Nobody(Struct, frozen=True, gc=False):
     why: str
 
 
-def owner_of(root: bytes, part: bytes, present: Callable[[bytes], bool]) -> UserId | Nobody:
-    """Whose the folder `part` below `root` is; `present` tells whether another one is there.
+OwnerFile = Callable[[bytes], bytes | None]
+"""What the owner file in a user's folder holds; None where none can be read."""
+
+
+def owner_of(
+    part: bytes, present: Callable[[bytes], bool], owner_file: OwnerFile
+) -> UserId | Nobody:
+    """Whose the folder `part` is; `present` tells whether another one is there.
 
     An escaped name is unescaped. A cut one needs its owner file, whose content has to lead back to
     the same cut name. Any other name is taken literally where nothing speaks against it: no '%',
@@ -42,7 +48,7 @@ def owner_of(root: bytes, part: bytes, present: Callable[[bytes], bool]) -> User
     except ValueError:
         pass
     if "%~" in name:
-        return _cut(root, part, name)
+        return _cut(part, name, owner_file)
     if "%" in name:
         return Nobody("a folder's name is neither an escaped user id nor a plain one")
     if name.startswith("."):
@@ -68,16 +74,17 @@ def part_of(owner: UserId, present: Callable[[bytes], bool]) -> bytes | None:
         return None
     if b"/" in literal or b"\0" in literal or len(literal) > _NAME_BYTES or literal == escaped:
         return None
-    plausible = owner_of(b"", literal, lambda _: False) == owner
+    plausible = owner_of(literal, lambda _: False, lambda _: None) == owner
     return literal if plausible and present(literal) else None
 
 
-def _cut(root: bytes, part: bytes, name: str) -> UserId | Nobody:
+def _cut(part: bytes, name: str, owner_file: OwnerFile) -> UserId | Nobody:
+    told = owner_file(part)
     try:
-        opened = os.open(b"/".join((root, part, OWNER_FILE)), OPENED)
-        with os.fdopen(opened, "rb") as file:
-            owner = file.read(_ID_BYTES).decode("utf-8", "surrogatepass")
-    except (OSError, UnicodeDecodeError):
+        owner = None if told is None else told.decode("utf-8", "surrogatepass")
+    except UnicodeDecodeError:
+        owner = None
+    if owner is None:
         return Nobody("a folder's name was cut, and no .owner file in it says whose it is")
     if escape(owner) != name:
         return Nobody("a folder's name was cut, and its .owner file names somebody else")

@@ -1,14 +1,15 @@
 """Folders of users with folders of categories in them: `<root>/<escaped user>/<category>/…`."""
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from typing import Protocol
 
 from msgspec import Struct
 
-from orchestrator.items import UserId
-from workers.material.file_trees import Entry, Tree, moment
+from orchestrator.items import File, UserId
+from workers.material.file_trees import Entry, moment
 from workers.material.inspection import Inspection
-from workers.material.user_folders import OWNER_FILE, Nobody, owner_of, part_of
+from workers.material.user_folders import ID_BYTES, OWNER_FILE, Nobody, owner_of, part_of
 
 
 class Owned(Struct, frozen=True, gc=False):
@@ -17,6 +18,64 @@ class Owned(Struct, frozen=True, gc=False):
     part: bytes
     category: bytes
     entry: Entry
+
+
+class Named(Protocol):
+    """What lies directly in a folder, as `os.scandir` tells it."""
+
+    @property
+    def name(self) -> bytes:
+        """Without the folder's."""
+        ...
+
+    @property
+    def path(self) -> bytes:
+        """With the folder's."""
+        ...
+
+    def is_dir(self, *, follow_symlinks: bool) -> bool:
+        """Whether it is a folder itself."""
+        ...
+
+    def is_file(self, *, follow_symlinks: bool) -> bool:
+        """Whether it is a regular file."""
+        ...
+
+    def stat(self, *, follow_symlinks: bool) -> os.stat_result:
+        """Its size and time; OSError where they cannot be had."""
+        ...
+
+
+class Folders(Protocol):
+    """Folders in folders: a `Tree` of this machine, or names in an object store."""
+
+    def check(self) -> None:
+        """Raise `Unavailable` unless the material is there."""
+        ...
+
+    def is_folder(self, *parts: bytes) -> bool:
+        """Whether a folder lies there."""
+        ...
+
+    def level(self, *parts: bytes) -> Sequence[Named]:
+        """What lies directly in one folder, by name."""
+        ...
+
+    def walk(self, *parts: bytes) -> Iterator[Entry]:
+        """Everything below one folder, in a stable order."""
+        ...
+
+    def file(self, entry: Entry) -> File:
+        """An entry as a source gives it."""
+        ...
+
+    def head(self, *parts: bytes, limit: int) -> bytes | None:
+        """The first bytes of a file; None where none can be read."""
+        ...
+
+    def folds_case(self, part: bytes) -> bool | None:
+        """Whether another case of an existing name leads to the same folder; None: cannot tell."""
+        ...
 
 
 class UserTree:
@@ -29,7 +88,7 @@ class UserTree:
 
     def __init__(
         self,
-        tree: Tree,
+        tree: Folders,
         *,
         categories: frozenset[str],
         inside: bytes | None = None,
@@ -52,7 +111,7 @@ class UserTree:
 
     def whose(self, part: bytes) -> UserId | Nobody:
         """Whose folder that is."""
-        return owner_of(self.tree.root, part, self._known)
+        return owner_of(part, self._known, self._owner_file)
 
     def part(self, owner: UserId) -> bytes | None:
         """The name of this user's folder; None where there is none and none was lost."""
@@ -149,6 +208,9 @@ class UserTree:
             if found.is_dir(follow_symlinks=False) and self.is_category(found.name)
         ]
 
+    def _owner_file(self, part: bytes) -> bytes | None:
+        return self.tree.head(part, OWNER_FILE, limit=ID_BYTES)
+
     def _known(self, part: bytes) -> bool:
         return self._present(part) or self._lost(part)
 
@@ -161,25 +223,13 @@ class UserTree:
         if not self.tree.is_folder(part):
             return False
         if self._folds is None:
-            self._folds = self._folds_case(part)
+            self._folds = self.tree.folds_case(part)
             if self._folds:
                 self._spellings = frozenset(found.name for found in self.tree.level())
         return not self._folds or part in self._spellings
 
-    def _folds_case(self, part: bytes) -> bool | None:
-        """Whether another case of an existing name leads to the same folder; None: cannot tell."""
-        other = part.swapcase()
-        if other == part:
-            return None
-        path = b"/".join((self.tree.root, part))
-        twin = b"/".join((self.tree.root, other))
-        try:
-            return os.path.samestat(os.lstat(path), os.lstat(twin))
-        except OSError:
-            return False
 
-
-def _stray_file(inspection: Inspection, found: os.DirEntry[bytes], why: str) -> None:
+def _stray_file(inspection: Inspection, found: Named, why: str) -> None:
     try:
         status = found.stat(follow_symlinks=False)
     except OSError:

@@ -9,7 +9,7 @@ payload: it would read terabytes that the run reads again. Nothing of fetch.txt 
 import hashlib
 import heapq
 import os
-from collections.abc import Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -148,7 +148,7 @@ class BagSource:
             yield File(
                 name=file.name,
                 size=file.size,
-                read=partial(_checked, tree, entry, listed.algorithm, digest),
+                read=partial(_checked, file.read, listed.algorithm, digest),
                 modified=file.modified,
             )
         for name in sorted(missing):
@@ -245,8 +245,8 @@ def normal_form(name: bytes) -> str:
     return normalize("NFC", text_of(name))
 
 
-def _checked(tree: Tree, entry: Entry, algorithm: str, digest: str | None) -> bytes:
-    data = tree.read(entry)
+def _checked(read: Callable[[], bytes], algorithm: str, digest: str | None) -> bytes:
+    data = read()
     if digest is None:
         raise ItemRejected(Reason.CHECKSUM, "no manifest lists it", data=data)
     if hashlib.new(algorithm, data, usedforsecurity=False).hexdigest() != digest:

@@ -24,7 +24,7 @@ from workers.material.file_trees import FILE_BYTES, Tree, moment
 from workers.material.inspection import Inspection
 from workers.material.takeout_exports import ARCHIVE, Export, Exports, Part, account
 from workers.material.takeout_products import Products
-from workers.material.user_folders import Nobody, owner_of, part_of
+from workers.material.user_folders import ID_BYTES, OWNER_FILE, Nobody, owner_of, part_of
 
 _NUMBERED: Final = re.compile(rb"(?P<user>.+)-(?P<number>\d{3})", re.DOTALL)
 _KEPT: Final = 2
@@ -104,7 +104,7 @@ class TakeoutSource:
             for part in parts:
                 inspection.piece(part.path.rpartition(b"/")[2], part.size)
                 inspection.dated(moment(part.modified))
-            whose = owner_of(self._tree.root, name, listing.present)
+            whose = owner_of(name, listing.present, self._owner_file)
             if isinstance(whose, Nobody):
                 self._stray(inspection, listing, name, whose.why)
                 continue
@@ -125,7 +125,7 @@ class TakeoutSource:
         """In the order of the names of their folders and archives."""
         listing = self._listed()
         for name in listing.names():
-            whose = owner_of(self._tree.root, name, listing.present)
+            whose = owner_of(name, listing.present, self._owner_file)
             if isinstance(whose, Nobody):
                 continue
             export = self._export(listing, name)
@@ -146,6 +146,9 @@ class TakeoutSource:
                 export = self._export(listing, name)
                 files = (*export.files.get(category, ()), *_unknown(export))
             yield Folder(owner=owner, files=files)
+
+    def _owner_file(self, part: bytes) -> bytes | None:
+        return self._tree.head(part, OWNER_FILE, limit=ID_BYTES)
 
     def close(self) -> None:
         """Nothing is open; what was listed is forgotten."""

@@ -116,6 +116,17 @@ class Bucket:
         folders = sorted(each.rstrip("/").rpartition("/")[2] for each in found["common_prefixes"])
         return folders, sorted(found["objects"], key=lambda each: each["path"])
 
+    def get(self, key: str) -> "tuple[bytes, ObjectMeta] | None":
+        """An object; None where there is none."""
+        import obstore  # noqa: PLC0415 - a heavy import, if used
+
+        try:
+            with self.errors():
+                got = obstore.get(self.store, key)
+                return bytes(got.bytes()), got.meta
+        except FileNotFoundError:
+            return None
+
     def remove(self, key: str, conditions: dict[str, str]) -> bool:
         """Remove an object under the conditions of HTTP headers; whether it was done.
 
@@ -225,6 +236,8 @@ class _Meanings:
         sort = _sort(error)
         if sort in _UNFIT:
             raise ItemRejected(Reason.REFUSED, f"the store answered {sort}") from None
+        if "InvalidObjectState" in str(error):
+            raise ItemRejected(Reason.UNREADABLE, "archived: it has to be thawed first") from None
         refused = (exceptions.PermissionDeniedError, exceptions.UnauthenticatedError)
         hint = (
             "check the credentials and what they may do: list, get, put"

@@ -1,14 +1,22 @@
+from pathlib import Path
+
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from workers.formats.path_parts import escape
-from workers.material.user_folders import Nobody, owner_of, part_of
+from workers.material.file_trees import Tree
+from workers.material.user_folders import ID_BYTES, OWNER_FILE, Nobody, owner_of, part_of
 
 USERS = st.text(max_size=40)
 
 
-def whose(part, *, others=(), root=b"/nowhere"):
-    return owner_of(root, part, lambda name: name in others)
+def whose(part, *, others=(), root=Path("/nowhere")):
+    tree = Tree(root, called="here")
+    return owner_of(
+        part,
+        lambda name: name in others,
+        lambda name: tree.head(name, OWNER_FILE, limit=ID_BYTES),
+    )
 
 
 @given(USERS)
@@ -48,7 +56,7 @@ def test_a_cut_name_is_read_from_its_owner_file_and_nothing_else(tmp_path):
     part = escape(user)
     folder = tmp_path / part
     folder.mkdir()
-    root = bytes(tmp_path)
+    root = tmp_path
     assert isinstance(whose(part.encode(), root=root), Nobody)
     (folder / ".owner").write_bytes(b"somebody else")
     assert isinstance(whose(part.encode(), root=root), Nobody)
