@@ -8,13 +8,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-from orchestrator.items import Attachment, Folder, Found, Item, UserId
-from orchestrator.ports import Recognised, Rules
+from orchestrator.items import Attachment, Folder, Found, Item, Side, UserId
+from orchestrator.ports import Combined, Live, Recognised, Rules
 from workers.formats.calendar_files import read_files
 from workers.formats.calendar_live import beside, recognise
 from workers.formats.calendar_objects import Shape
 from workers.formats.calendar_repairs import LOSSY, REPAIRS
 from workers.formats.calendar_rows import is_event_row, read_event_row
+from workers.formats.merging_calendars import likenesses_of, merged_item
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,6 +44,16 @@ class Calendar:
     def beside(self, item: Item, mark: str) -> Item:
         """The same event under another UID, its summary marked."""
         return beside(item, mark, self.shape)
+
+    def merge(
+        self, owner: UserId, live: Live, item: Item, *, wins: Side, base: Item | None = None
+    ) -> Combined | None:
+        """One event of both, with what overrides its instances."""
+        return merged_item(self, owner, live, item, self.shape.component, wins=wins, base=base)
+
+    def likenesses(self, content: bytes) -> frozenset[bytes]:
+        """The summary, when it is, and how it recurs."""
+        return likenesses_of(content, self.shape.component)
 
     @property
     def shape(self) -> Shape:

@@ -11,12 +11,13 @@ from typing import ClassVar, Final, Literal
 
 from msgspec import structs
 
-from orchestrator.items import Attachment, Copy, Folder, Found, Item, UserId
-from orchestrator.ports import Recognised, Rules
+from orchestrator.items import Attachment, Copy, Folder, Found, Item, Side, UserId
+from orchestrator.ports import Combined, Live, Recognised, Rules
 from workers.formats.calendar_files import read_files
 from workers.formats.calendar_live import beside, parents_of, recognise
 from workers.formats.calendar_objects import Shape
 from workers.formats.calendar_repairs import LOSSY, REPAIRS
+from workers.formats.merging_calendars import likenesses_of, merged_item
 from workers.formats.task_rows import is_task_record, read_task_record
 
 PARENT: Final = "RELATED-TO"
@@ -65,6 +66,16 @@ class Tasks:
     def beside(self, item: Item, mark: str) -> Item:
         """The same task under another UID, its summary marked."""
         return beside(item, mark, self.shape)
+
+    def merge(
+        self, owner: UserId, live: Live, item: Item, *, wins: Side, base: Item | None = None
+    ) -> Combined | None:
+        """One task of both, with what overrides its instances."""
+        return merged_item(self, owner, live, item, self.shape.component, wins=wins, base=base)
+
+    def likenesses(self, content: bytes) -> frozenset[bytes]:
+        """The title with the day when it begins or is due."""
+        return likenesses_of(content, self.shape.component)
 
     @property
     def shape(self) -> Shape:

@@ -26,11 +26,13 @@ class Value(Struct, Generic[Payload], frozen=True, kw_only=True):
     field: str
     """Its name, in upper case."""
     key: bytes
-    """Equal for two values of a field that are the same one."""
+    """Equal for two values of a field that are the same one; empty: it says nothing."""
     says: frozenset[bytes] = frozenset()
     """What it says besides: kinds of a number, labels; of a field that stands once, its parts."""
     single: bool = False
     """The field has one value at most."""
+    of: bytes = b""
+    """With `single`, of a field that has one value for each of several things: for which."""
     holds: Payload
 
 
@@ -83,11 +85,11 @@ class _Union(Generic[Payload]):
         self._form = form
         self._live_wins = wins is Side.LIVE
         self._base = {(value.field, value.key) for value in base if value.key}
-        self._base_singles = {value.field: value.key for value in base if value.single}
+        self._base_singles = {(value.field, value.of): value.key for value in base if value.single}
         self._slots: dict[tuple[int, int], Value[Payload]] = {}
         """By place: a live value's number, and what was put before (< 0) or after it (> 0)."""
         self._by_key: dict[tuple[str, bytes], list[tuple[int, int]]] = {}
-        self._singles: dict[str, tuple[int, int]] = {}
+        self._singles: dict[tuple[str, bytes], tuple[int, int]] = {}
         self._first: dict[str, int] = {}
         self._last: dict[str, int] = {}
         self._end = len(live)
@@ -107,7 +109,7 @@ class _Union(Generic[Payload]):
 
     def take_single(self, new: Value[Payload]) -> None:
         """Take in a recovered value of a field that has one."""
-        place = self._singles.get(new.field)
+        place = self._singles.get((new.field, new.of))
         if place is None:
             self._add(new)
             return
@@ -115,7 +117,7 @@ class _Union(Generic[Payload]):
         if old.key == new.key:
             self._join(place, old, new)
             return
-        before = self._base_singles.get(new.field)
+        before = self._base_singles.get((new.field, new.of))
         if before == old.key:
             self._set(place, new, "taken")  # only the recovered one changed
         elif before == new.key:
@@ -151,10 +153,14 @@ class _Union(Generic[Payload]):
     def let_go(self, recovered: Sequence[Value[Payload]]) -> None:
         """Drop what the recovered side, which wins, had once and has no more."""
         there = {(value.field, value.key) for value in recovered}
-        singles = {value.field for value in recovered if value.single}
+        singles = {(value.field, value.of) for value in recovered if value.single}
         for place, value in list(self._slots.items()):
             name = (value.field, value.key)
-            if name not in self._base or name in there or (value.single and name[0] in singles):
+            if (
+                name not in self._base
+                or name in there
+                or (value.single and (value.field, value.of) in singles)
+            ):
                 continue
             del self._slots[place]
             self._tell("left_out", value.field)
@@ -187,7 +193,7 @@ class _Union(Generic[Payload]):
         self._slots[place] = value
         self._by_key.setdefault((value.field, value.key), []).append(place)
         if value.single:
-            self._singles[value.field] = place
+            self._singles[value.field, value.of] = place
 
     def _set(self, place: tuple[int, int], value: Value[Payload], what: str) -> None:
         self._slots[place] = value
@@ -195,6 +201,15 @@ class _Union(Generic[Payload]):
 
     def _tell(self, what: str, field: str) -> None:
         self._told.setdefault(what, {})[field] = None
+
+
+def told_of_all(origins: Iterable[Origins]) -> Origins:
+    """What of an item's parts came from where, as of one."""
+    told: dict[str, set[str]] = {}
+    for part in origins:
+        for what in Origins.__struct_fields__:
+            told.setdefault(what, set()).update(getattr(part, what))
+    return Origins(**{what: tuple(sorted(names)) for what, names in told.items()})
 
 
 # Texts -----------------------------------------------------------------------------------------
