@@ -4,7 +4,7 @@ Every number is a sum of counters or a row of the ledger; nothing is counted by 
 """
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from itertools import pairwise
 from typing import Any
@@ -19,6 +19,7 @@ from orchestrator.errors import NotFound
 from orchestrator.ledger import leadership
 from orchestrator.ledger.database import Ledger
 from orchestrator.ledger.flow import moment
+from orchestrator.ledger.keys import Ids, Sealed, opened
 from orchestrator.ledger.schema import (
     WITH_LOSSES,
     account,
@@ -290,7 +291,13 @@ class Progress:
             plan = _plan(_row(connection, run_id))
             found = matching(run_id, query, self._sealer, after=after).limit(limit).subquery()
             rows = connection.execute(
-                select(unit, run_user.c.wave, run_user.c.sealed_id, exception.c.cause)
+                select(
+                    unit,
+                    run_user.c.wave,
+                    run_user.c.user_hash,
+                    run_user.c.sealed_id,
+                    exception.c.cause,
+                )
                 .join_from(
                     found,
                     unit,
@@ -311,7 +318,8 @@ class Progress:
                 )
                 .order_by(unit.c.user, unit.c.phase)
             ).mappings()
-            return [self._unit_row(row, plan, run_id) for row in rows]
+            ids = Ids(connection, self._sealer, run_id)
+            return [_unit_row(row, plan, ids) for row in rows]
 
     def losses(self, run_id: str, *, after: tuple[int, int] = (-1, -1)) -> Iterator[dict[str, Any]]:
         """Units of which something is lost or quarantined, by user and phase, after a given one.
@@ -322,7 +330,7 @@ class Progress:
             with self._ledger.read() as connection:
                 plan = _plan(_row(connection, run_id))
                 rows = connection.execute(
-                    select(unit, run_user.c.wave, run_user.c.sealed_id)
+                    select(unit, run_user.c.wave, run_user.c.user_hash, run_user.c.sealed_id)
                     .join_from(
                         unit,
                         run_user,
@@ -336,7 +344,8 @@ class Progress:
                     .order_by(unit.c.user, unit.c.phase)
                     .limit(PAGE)
                 ).mappings()
-                page = [self._unit_row(row, plan, run_id) for row in rows]
+                ids = Ids(connection, self._sealer, run_id)
+                page = [_unit_row(row, plan, ids) for row in rows]
             yield from page
             if len(page) < PAGE:
                 return
@@ -387,7 +396,7 @@ class Progress:
             with self._ledger.read() as connection:
                 plan = _plan(_row(connection, run_id))
                 chosen = (
-                    select(quarantine, run_user.c.sealed_id)
+                    select(quarantine, run_user.c.user_hash, run_user.c.sealed_id)
                     .join(
                         run_user,
                         and_(
@@ -402,8 +411,10 @@ class Progress:
                 if user is not None:
                     chosen = chosen.where(quarantine.c.user == user)
                 rows = connection.execute(chosen).all()
-            for row in rows:
-                yield self._quarantined(row, plan, run_id)
+                ids = Ids(connection, self._sealer, run_id)
+                evidence = list(opened(connection, self._sealer, _evidence(rows)))
+            for row, data in zip(rows, evidence, strict=True):
+                yield _quarantined(row, plan, ids, data)
             if len(rows) < COPIES_AT_ONCE:
                 return
             after = rows[-1].id
@@ -433,32 +444,6 @@ class Progress:
             }
             for row in rows
         ]
-
-    def _quarantined(self, row: Row[Any], plan: Plan, run_id: str) -> dict[str, Any]:
-        context = f"quarantine:{run_id}:{row.user}:{row.phase}".encode()
-        evidence = msgspec.msgpack.decode(self._sealer.open(row.sealed, context))
-        reason = Reason(row.reason)
-        return {
-            "number": row.id,
-            "user": self._user_id(row.sealed_id, run_id),
-            "user_number": row.user,
-            "category": plan.phases[row.phase].restore,
-            "source": row.source,
-            "reason": str(reason),
-            "means": reason.for_operator,
-            "detail": evidence["detail"],
-            "file": evidence["file"],
-            "spans": [
-                {"file": file, "offset": offset, "length": length}
-                for file, offset, length in evidence["spans"]
-            ],
-            "ident": evidence["ident"],
-            "repairs_tried": list(evidence["repairs"]),
-            "sha256": row.sha256,
-            "length": row.length,
-            "released": row.released_at is not None,
-            "data": evidence["data"],
-        }
 
     def _answers(
         self, connection: Connection, run_id: str, number: int, plan: Plan
@@ -507,12 +492,9 @@ class Progress:
                     "for_user": Reason(entry.reason).for_user,
                 }
             )
+        lines = self._lines(connection, run_id, number, sealed)
         for row in units:
             phase = row["phase"]
-            lines: list[Any] = []
-            if phase in sealed:
-                context = f"account:{run_id}:{number}:{phase}".encode()
-                lines = msgspec.msgpack.decode(self._sealer.open(sealed[phase], context))
             yield UnitAnswer(
                 category=plan.phases[phase].restore,
                 state=UnitState(row["state"]),
@@ -521,32 +503,106 @@ class Progress:
                 books=_books(row),
                 cause=sentences.get(phase, ""),
                 settled=None if row["settled_at"] is None else moment(row["settled_at"]),
-                items=tuple(_EMPTY_LINE | dict(zip(_LINE, line, strict=False)) for line in lines),
+                items=lines.get(phase, ()),
                 quarantined=tuple(kept.get(phase, ())),
             )
 
-    def _unit_row(self, row: Any, plan: Plan, run_id: str) -> dict[str, Any]:
-        books = _books(row)
-        return {
-            "user": self._user_id(row["sealed_id"], run_id),
-            "number": row["user"],
-            "wave": plan.waves[row["wave"]].name,
-            "category": plan.phases[row["phase"]].restore,
-            "phase": row["phase"],
-            "state": row["state"],
-            "attempts": row["attempts"],
-            "expected": row["expected"],
-            "cause": row.get("cause"),
-            "books": msgspec.to_builtins(books),
-        }
-
-    def _user_id(self, sealed: bytes, run_id: str) -> str:
-        return self._sealer.open(sealed, b"user:" + run_id.encode()).decode()
+    def _lines(
+        self, connection: Connection, run_id: str, number: int, sealed: Mapping[int, bytes]
+    ) -> dict[int, tuple[dict[str, Any], ...]]:
+        """By phase, what became of each of a user's items; nothing where keys were erased."""
+        whose = connection.execute(
+            select(run_user.c.user_hash).where(
+                run_user.c.run == run_id, run_user.c.number == number
+            )
+        ).scalar_one()
+        values = [
+            Sealed(run_id, whose, data, f"account:{run_id}:{number}:{phase}".encode())
+            for phase, data in sealed.items()
+        ]
+        found: dict[int, tuple[dict[str, Any], ...]] = {}
+        for phase, data in zip(sealed, opened(connection, self._sealer, values), strict=True):
+            if data is not None:
+                decoded = msgspec.msgpack.decode(data, type=list[tuple[Any, ...]])
+                found[phase] = tuple(
+                    {**_EMPTY_LINE, **dict(zip(_LINE, line, strict=False))} for line in decoded
+                )
+        return found
 
 
 _LINE = ("ident", "outcome", "note", "source", "repairs", "degraded", "reason", "origins")
 _EMPTY_LINE: dict[str, Any] = dict.fromkeys(_LINE, "")
 """Accounts of earlier releases have no origins."""
+
+
+def _unit_row(row: Any, plan: Plan, ids: Ids) -> dict[str, Any]:
+    books = _books(row)
+    return {
+        "user": _user_id(row["sealed_id"], row["user_hash"], ids),
+        "number": row["user"],
+        "wave": plan.waves[row["wave"]].name,
+        "category": plan.phases[row["phase"]].restore,
+        "phase": row["phase"],
+        "state": row["state"],
+        "attempts": row["attempts"],
+        "expected": row["expected"],
+        "cause": row.get("cause"),
+        "books": msgspec.to_builtins(books),
+    }
+
+
+def _user_id(sealed: bytes, user_hash: bytes, ids: Ids) -> str:
+    """Who it is; where that was erased, their reference."""
+    return ids.open(sealed) or reference(user_hash)
+
+
+def _evidence(rows: Sequence[Row[Any]]) -> list[Sealed]:
+    return [
+        Sealed(
+            row.run,
+            row.user_hash,
+            row.sealed,
+            f"quarantine:{row.run}:{row.user}:{row.phase}".encode(),
+        )
+        for row in rows
+    ]
+
+
+ERASED: Mapping[str, Any] = {
+    "detail": "its key was erased",
+    "file": "",
+    "spans": [],
+    "ident": None,
+    "repairs": [],
+    "data": None,
+}
+"""What is known of a copy that cannot be opened any more."""
+
+
+def _quarantined(row: Row[Any], plan: Plan, ids: Ids, data: bytes | None) -> dict[str, Any]:
+    evidence = ERASED if data is None else msgspec.msgpack.decode(data)
+    reason = Reason(row.reason)
+    return {
+        "number": row.id,
+        "user": _user_id(row.sealed_id, row.user_hash, ids),
+        "user_number": row.user,
+        "category": plan.phases[row.phase].restore,
+        "source": row.source,
+        "reason": str(reason),
+        "means": reason.for_operator,
+        "detail": evidence["detail"],
+        "file": evidence["file"],
+        "spans": [
+            {"file": file, "offset": offset, "length": length}
+            for file, offset, length in evidence["spans"]
+        ],
+        "ident": evidence["ident"],
+        "repairs_tried": list(evidence["repairs"]),
+        "sha256": row.sha256,
+        "length": row.length,
+        "released": row.released_at is not None,
+        "data": evidence["data"],
+    }
 
 
 def _row(connection: Connection, run_id: str) -> Row[Any]:

@@ -49,6 +49,8 @@ class Hand(Struct, frozen=True, kw_only=True, gc=False):
     """Where that was."""
     origins: str = ""
     """Of what was merged: what came from where."""
+    buried: str = ""
+    """The version of the tombstone that an undo of ours left; nothing else is by our hand."""
 
 
 class Create(Struct, frozen=True, kw_only=True, gc=False):
@@ -195,6 +197,8 @@ def _after_deletion(
 ) -> Decision:
     """A deletion after the loss is the user's word; one before it counts against older copies."""
     at = grave.at
+    if hand is not None and hand.buried and hand.buried == grave.version:
+        return Revive(ref=grave.ref, version=grave.version)
     if at is None or at > as_of or (hand is not None and hand.verified):
         return Leave(outcome=Outcome.DECLINED)
     if item.revised is None or item.revised <= at:

@@ -16,9 +16,11 @@ from sqlalchemy import Connection, insert, select, update
 import orchestrator
 from orchestrator.causes import Cause
 from orchestrator.errors import NotFound, Refused
+from orchestrator.findings import UNDO
 from orchestrator.items import UserId
 from orchestrator.ledger import audit_log, flow, troubles
 from orchestrator.ledger.database import Ledger, insert_missing
+from orchestrator.ledger.keys import Ids, keys_of, new_list_key
 from orchestrator.ledger.priority import move_to_front
 from orchestrator.ledger.schema import (
     approval,
@@ -31,6 +33,7 @@ from orchestrator.ledger.schema import (
     promotion,
     quarantine,
     run,
+    run_user,
     unit,
 )
 from orchestrator.lifecycle import (
@@ -125,7 +128,8 @@ class Runs:
         return run_id
 
     def _keep_lists(self, connection: Connection, run_id: str, given: Submission, now: int) -> None:
-        context = b"user:" + run_id.encode()
+        new_list_key(connection, self._sealer, run_id)
+        ids = Ids(connection, self._sealer, run_id)
         hashed = self._sealer.user_hash
         _insert_all(
             connection,
@@ -135,7 +139,7 @@ class Runs:
                     "run": run_id,
                     "position": position,
                     "user_hash": hashed(user),
-                    "sealed_id": self._sealer.seal(user.encode(), context),
+                    "sealed_id": ids.seal(user),
                 }
                 for position, user in enumerate(given.users)
             ),
@@ -314,6 +318,7 @@ class Runs:
                 return number
             if state not in MAY_RETRY:
                 raise Refused(f"a run that is {state} cannot retry", hint="submit the plan again")
+            _must_not_be_undone(connection, run_id)
             now = self._ledger.clock(connection)
             try_again(connection, run_id, units, now=now)
             if state is RunState.FINISHED:
@@ -333,20 +338,29 @@ class Runs:
             if state not in MAY_RETRY:
                 raise Refused(f"a run that is {state} takes nothing back")
             now = self._ledger.clock(connection)
+            _must_not_be_undone(connection, run_id)
             found = connection.execute(
-                select(quarantine.c.id, quarantine.c.user, quarantine.c.phase).where(
-                    quarantine.c.run == run_id, quarantine.c.id.in_(list(copies))
+                select(quarantine.c.id, quarantine.c.user, quarantine.c.phase, run_user.c.user_hash)
+                .join(
+                    run_user,
+                    (run_user.c.run == quarantine.c.run) & (run_user.c.number == quarantine.c.user),
                 )
+                .where(quarantine.c.run == run_id, quarantine.c.id.in_(list(copies)))
             ).all()
+            keys = keys_of(
+                connection, self._sealer, [kept.user_hash for kept in found], root=run_id
+            )
             for kept in found:
                 context = f"quarantine:{run_id}:{kept.user}:{kept.phase}".encode()
+                of_user = keys.get((run_id, kept.user_hash), {})
+                key = of_user[min(of_user)] if of_user else self._sealer
                 connection.execute(
                     update(quarantine)
                     .where(quarantine.c.id == kept.id)
                     .values(
                         released_at=now,
                         released_by=who,
-                        released=self._sealer.seal(copies[kept.id], context),
+                        released=key.seal(copies[kept.id], context),
                     )
                 )
             if found:
@@ -422,6 +436,22 @@ def _row(connection: Connection, run_id: str) -> Any:
     if row is None:
         raise NotFound("there is no such run", hint="list them: reinstate runs")
     return row
+
+
+def _must_not_be_undone(connection: Connection, run_id: str) -> None:
+    """Nothing is tried again of a run that was closed, or while it is being undone."""
+    row = _row(connection, run_id)
+    if row.closed_at is not None:
+        raise Refused(f"the run was closed by {row.closed_by}: its keys were erased")
+    undo = connection.execute(
+        select(run.c.id)
+        .where(run.c.about == run_id, run.c.purpose == UNDO, run.c.state.not_in(TERMINAL_RUNS))
+        .limit(1)
+    ).scalar_one_or_none()
+    if undo is not None:
+        raise Refused(
+            f"undo {undo} of the run has not ended", hint=f"reinstate watch {undo}, or cancel it"
+        )
 
 
 def same_person(one: str, other: str) -> bool:

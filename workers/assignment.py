@@ -7,8 +7,10 @@ from sqlalchemy import ColumnElement, Connection, select
 
 from orchestrator.books import Books
 from orchestrator.causes import Cause
+from orchestrator.findings import UNDO, VERIFY
 from orchestrator.items import UserId
 from orchestrator.ledger.database import among, within
+from orchestrator.ledger.keys import KeyRing, Sealed, opened
 from orchestrator.ledger.leases import Batch
 from orchestrator.ledger.outcomes import UnitResult
 from orchestrator.ledger.schema import decline, quarantine, run_user, unit
@@ -34,11 +36,6 @@ PREDECESSOR_FAILED = Cause(
 )
 
 
-def user_context(run: str) -> bytes:
-    """What a sealed user id is bound to."""
-    return b"user:" + run.encode()
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Assignment:
     """One batch, ready to be worked on."""
@@ -50,6 +47,7 @@ class Assignment:
     rules: Rules
     target: Target
     place: bytes
+    ring: KeyRing
     units: list[UnitWork]
     postponed: list[UnitResult]
     """Units that cannot be tried now, with why."""
@@ -67,7 +65,7 @@ def load(work: Workplace, held: Batch) -> Assignment:
     target = site.target(phase.to)
     place = place_of(target, phase.restore)
     with work.ledger.read() as connection:
-        units = waiting_units(connection, work, held)
+        ring, units = waiting_units(connection, work, held)
         postponed: list[UnitResult] = []
         if held.kind == "restore" and held.phase > 0:
             units, postponed = _after_predecessors(connection, held, phase, units)
@@ -78,7 +76,7 @@ def load(work: Workplace, held: Batch) -> Assignment:
             users=[unit_work.user_hash for unit_work in units],
             run=held.run,
         )
-        released = _released(connection, work, held)
+        released = _released(connection, work, held, units)
     for unit_work in units if by_hand or released else ():
         unit_work.hands = by_hand.get(unit_work.user_hash, {})
         unit_work.released = released.get(unit_work.user, {})
@@ -95,6 +93,7 @@ def load(work: Workplace, held: Batch) -> Assignment:
         ),
         target=target,
         place=place,
+        ring=ring,
         units=units,
         postponed=postponed,
     )
@@ -108,8 +107,14 @@ def _members(
     return number.between(held.first, held.last)
 
 
-def waiting_units(connection: Connection, work: Workplace, held: Batch) -> list[UnitWork]:
-    """The batch's units that are not done yet, in the order of their users."""
+LATER = 1_000
+"""Added to the phase as the maker of keys, where a run is about another one."""
+
+
+def waiting_units(
+    connection: Connection, work: Workplace, held: Batch
+) -> tuple[KeyRing, list[UnitWork]]:
+    """The batch's units that are not done yet, in the order of their users, and their keys."""
     rows = connection.execute(
         select(
             unit.c.user,
@@ -131,8 +136,8 @@ def waiting_units(connection: Connection, work: Workplace, held: Batch) -> list[
         )
         .order_by(unit.c.user)
     ).all()
-    erased = declined(connection, held.run, [row.user_hash for row in rows])
     site = work.site(held.run)
+    erased = declined(connection, site.ids.root, [row.user_hash for row in rows])
     phase = site.plan.phases[held.phase]
     chosen = policies(
         connection,
@@ -142,14 +147,21 @@ def waiting_units(connection: Connection, work: Workplace, held: Batch) -> list[
         name=phase.restore,
         category=site.category(held.phase),
     )
-    context = user_context(held.run)
-    return [
+    ring = KeyRing(
+        work.ledger,
+        work.sealer,
+        root=site.ids.root,
+        maker=held.phase + (LATER if held.kind in {VERIFY, UNDO} else 0),
+        users=[row.user_hash for row in rows],
+    )
+    return ring, [
         UnitWork(
             run=held.run,
             user=row.user,
             phase=held.phase,
-            owner=UserId(work.sealer.open(row.sealed_id, context).decode()),
+            owner=UserId(site.ids.open(row.sealed_id) or ""),
             user_hash=row.user_hash,
+            ring=ring,
             expected=row.expected,
             attempts=row.attempts,
             declined=row.user_hash in erased,
@@ -218,25 +230,42 @@ def _after_predecessors(
     return ready, postponed
 
 
-def _released(connection: Connection, work: Workplace, held: Batch) -> dict[int, dict[str, bytes]]:
+def _released(
+    connection: Connection, work: Workplace, held: Batch, units: Sequence[UnitWork]
+) -> dict[int, dict[str, bytes]]:
     """By user, what operators handed back, by the hash of what it stands for and a number."""
-    rows = connection.execute(
-        select(quarantine.c.user, quarantine.c.sha256, quarantine.c.released)
-        .where(
-            quarantine.c.run == held.run,
-            quarantine.c.phase == held.phase,
-            _members(connection, held, quarantine.c.user),
-            quarantine.c.released_at.is_not(None),
+    users = {unit_work.user: unit_work.user_hash for unit_work in units}
+    rows = [
+        row
+        for row in connection.execute(
+            select(quarantine.c.user, quarantine.c.sha256, quarantine.c.released)
+            .where(
+                quarantine.c.run == held.run,
+                quarantine.c.phase == held.phase,
+                _members(connection, held, quarantine.c.user),
+                quarantine.c.released_at.is_not(None),
+            )
+            .order_by(quarantine.c.id)
         )
-        .order_by(quarantine.c.id)
-    )
+        if row.user in users
+    ]
+    values = [
+        Sealed(
+            held.run,
+            users[row.user],
+            row.released,
+            quarantine_context(held.run, row.user, held.phase),
+        )
+        for row in rows
+    ]
     found: dict[int, dict[str, bytes]] = {}
-    for row in rows:
-        context = quarantine_context(held.run, row.user, held.phase)
+    for row, data in zip(rows, opened(connection, work.sealer, values), strict=True):
+        if data is None:
+            continue
         of_user = found.setdefault(row.user, {})
         name, number = row.sha256, 1
         while name in of_user:  # damage may look alike: two files of nothing but zeros
             number += 1
             name = f"{row.sha256}-{number}"
-        of_user[name] = work.sealer.open(row.released, context)
+        of_user[name] = data
     return found

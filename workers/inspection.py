@@ -17,12 +17,12 @@ from orchestrator.items import UserId
 from orchestrator.ledger import leases
 from orchestrator.ledger.database import insert_all
 from orchestrator.ledger.flow import moment
+from orchestrator.ledger.keys import Ids
 from orchestrator.ledger.leases import Batch
 from orchestrator.ledger.schema import decline, listed, run, run_user
 from orchestrator.lifecycle import BatchState
 from orchestrator.plan import Plan, Wave
 from orchestrator.ports import Capabilities, Inventory
-from workers.assignment import user_context
 from workers.roll import Roll
 from workers.workplace import Site, Workplace
 
@@ -113,10 +113,10 @@ def _call_roll(work: Workplace, site: Site, roll: Roll) -> None:
 
 def _listed(work: Workplace, run_id: str) -> Iterator[UserId]:
     """The plan's list, in its order, a page at a time."""
-    context = user_context(run_id)
     after = -1
     while True:
         with work.ledger.read() as connection:
+            ids = Ids(connection, work.sealer, run_id)
             rows = connection.execute(
                 select(listed.c.position, listed.c.sealed_id)
                 .where(listed.c.run == run_id, listed.c.position > after)
@@ -124,7 +124,7 @@ def _listed(work: Workplace, run_id: str) -> Iterator[UserId]:
                 .limit(ROWS_AT_ONCE)
             ).all()
         for row in rows:
-            yield UserId(work.sealer.open(row.sealed_id, context).decode())
+            yield UserId(ids.open(row.sealed_id) or "")
         if len(rows) < ROWS_AT_ONCE:
             return
         after = rows[-1].position
@@ -204,7 +204,7 @@ def _insert_users(
 ) -> int:
     """Number the users, in order; how many of them have an id like another's."""
     connection.execute(delete(run_user).where(run_user.c.run == run_id))
-    context = user_context(run_id)
+    ids = Ids(connection, work.sealer, run_id)
     waves = _wave_of_each(wave_sizes(plan.waves, roll.total))
     mistakable = 0
 
@@ -214,8 +214,7 @@ def _insert_users(
             user_hash = work.sealer.user_hash(user)
             ambiguous = roll.ambiguous(user_hash)
             mistakable += ambiguous
-            sealed = work.sealer.seal(user.encode(), context)
-            yield run_id, number, wave, user_hash, sealed, ambiguous
+            yield run_id, number, wave, user_hash, ids.seal(user), ambiguous
 
     names = ("run", "number", "wave", "user_hash", "sealed_id", "ambiguous")
     insert_all(connection, run_user, names, rows())

@@ -1,7 +1,8 @@
 """What a unit is about to change, sealed; and what earlier attempts and runs did by our hand."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from enum import StrEnum
+from typing import Any
 
 import msgspec
 from msgspec import Struct
@@ -10,6 +11,7 @@ from sqlalchemy import Connection, select
 from orchestrator.books import Note, Outcome
 from orchestrator.items import Attachment, Digest, Ident
 from orchestrator.ledger.database import among
+from orchestrator.ledger.keys import KeyRing, Sealed, opened
 from orchestrator.ledger.schema import journal
 from orchestrator.reconcile import Hand
 from orchestrator.sealing import Sealer
@@ -61,9 +63,23 @@ _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(list[Intent]).decode
 
 
-def seal_intents(sealer: Sealer, user_hash: bytes, intents: Sequence[Intent]) -> bytes:
+def seal_intents(ring: KeyRing, user_hash: bytes, intents: Sequence[Intent]) -> bytes:
     """The intents of one unit and chunk as one opaque row."""
-    return sealer.seal(_encode(intents), b"journal:" + user_hash)
+    return ring.of(user_hash).seal(_encode(intents), b"journal:" + user_hash)
+
+
+def open_intents(
+    connection: Connection, sealer: Sealer, rows: Sequence[Any]
+) -> Iterator[list[Intent] | None]:
+    """The intents of rows with `run`, `user_hash` and `sealed`; None where keys were erased.
+
+    One at a time: a row may hold a chunk of pre-images.
+    """
+    values = [
+        Sealed(row.run, row.user_hash, row.sealed, b"journal:" + row.user_hash) for row in rows
+    ]
+    for data in opened(connection, sealer, values):
+        yield None if data is None else _decode(data)
 
 
 def hands(
@@ -76,20 +92,21 @@ def hands(
 ) -> dict[bytes, dict[Ident, Hand]]:
     """By user and ident, what our journals say that we did at this place.
 
-    Later rows count more than earlier ones, but what was verified stays verified.
+    Later rows count more than earlier ones, but what was verified stays verified. What was undone
+    is not by our hand any more; of runs that were closed nobody can tell.
     """
     rows = connection.execute(
         select(journal.c.user_hash, journal.c.run, journal.c.verified, journal.c.sealed)
         .where(among(connection, journal.c.user_hash, list(users)), journal.c.place == place)
         .order_by(journal.c.id)
-    )
+    ).all()
     found: dict[bytes, dict[Ident, Hand]] = {}
-    for row in rows:
+    for row, intents in zip(rows, open_intents(connection, sealer, rows), strict=True):
         of_user = found.setdefault(row.user_hash, {})
-        for intent in _decode(sealer.open(row.sealed, b"journal:" + row.user_hash)):
+        for intent in intents or ():
             ident = Ident(intent.ident)
             if intent.undoing == Undoing.UNDONE:
-                of_user.pop(ident, None)
+                _let_go(of_user, ident, intent)
                 continue
             known = of_user.get(ident)
             if known is not None and known.verified and not row.verified and row.run != run:
@@ -104,3 +121,17 @@ def hands(
                 origins=intent.origins,
             )
     return found
+
+
+def _let_go(of_user: dict[Ident, Hand], ident: Ident, intent: Intent) -> None:
+    """Nothing of this item is by our hand any more, but for the tombstone that an undo left."""
+    of_user.pop(ident, None)
+    if not intent.digest and intent.left:
+        of_user[ident] = Hand(
+            digest=Digest(b""),
+            verified=False,
+            outcome=Outcome.RESTORED,
+            this_run=False,
+            ref=intent.ref,
+            buried=intent.left,
+        )

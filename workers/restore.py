@@ -49,7 +49,7 @@ class Restoration:
         throttle = Throttle(work, task.held, task.phase.limits)
         self._most_items = throttle.most_items(CHUNK_ITEMS)
         self._most_bytes = throttle.most_bytes(CHUNK_BYTES)
-        self._tenure = Tenure(work, task.held, task.postponed)
+        self._tenure = Tenure(work, task.held, task.ring, task.postponed)
         self._deciding = Deciding(task)
         self._writing = Writing(work, task, self._tenure, throttle)
 
@@ -111,7 +111,7 @@ class Restoration:
                 merging=unit.policy is OnConflict.MERGE,
             )
             unit.reading.read()
-            unit.keep_damaged(self._work.sealer)
+            unit.keep_damaged()
             waiting: list[Winner] | None = None
             for portion in unit.reading.portions(items=self._most_items, size=self._most_bytes):
                 if waiting is not None:
@@ -138,7 +138,7 @@ class Restoration:
         self._completed |= bool(complete)
         for unit in complete:
             if unit.trouble is None:
-                self._tenure.results.append(unit.settled(self._work.sealer))
+                self._tenure.results.append(unit.settled())
             else:
                 self._tenure.results.append(
                     try_again(self._work, self._task.phase, unit, unit.trouble)
@@ -173,14 +173,13 @@ def try_again(
     """
     attempt = unit.attempts + 1
     if attempt >= phase.attempts:
-        return unit.not_yet(why, state=UnitState.FAILED, not_before=0, sealer=work.sealer)
+        return unit.not_yet(why, state=UnitState.FAILED, not_before=0)
     wait = min(phase.backoff.first * 2 ** (attempt - 1), phase.backoff.most)
     wait = max(wait, timedelta(seconds=least or 0))
     return unit.not_yet(
         why,
         state=UnitState.WAITING,
         not_before=work.ledger.now() + int(wait.total_seconds() * 1000),
-        sealer=work.sealer,
     )
 
 
@@ -189,7 +188,7 @@ def postpone(work: Workplace, held: Batch, error: Unavailable) -> None:
     phase = work.site(held.run).plan.phases[held.phase]
     why = cause_of(error, category=phase.restore, kind="")
     with work.ledger.read() as connection:
-        units = waiting_units(connection, work, held)
+        _, units = waiting_units(connection, work, held)
     results = [try_again(work, phase, unit, why, least=error.retry_in) for unit in units]
     answers = Answers(ended=1, troubled=1, retry_at=_retry_at(work, error))
     with work.ledger.begin() as connection:

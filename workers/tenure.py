@@ -3,12 +3,14 @@
 What was checkpointed is never done again; nothing is recorded once the lease is lost.
 """
 
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
 
 from sqlalchemy import Connection, select
 
 from orchestrator.flow_control import Answers
 from orchestrator.ledger import outcomes, pressure
+from orchestrator.ledger.keys import KeyRing
 from orchestrator.ledger.leases import Batch
 from orchestrator.ledger.outcomes import UnitResult
 from orchestrator.ledger.schema import run
@@ -27,8 +29,11 @@ class Stopped(Exception):
 class Tenure:
     """One batch while it is ours. Everything here raises `LeaseLost` when it no longer is."""
 
-    def __init__(self, work: Workplace, held: Batch, results: Sequence[UnitResult]) -> None:
+    def __init__(
+        self, work: Workplace, held: Batch, ring: KeyRing, results: Sequence[UnitResult] = ()
+    ) -> None:
         self.held = held
+        self.ring = ring
         self.results: list[UnitResult] = list(results)
         """Units that are finished and not recorded yet."""
         self.verified: list[int] = []
@@ -46,7 +51,7 @@ class Tenure:
         if now - self._beat_at < work.lease_ms / 4000:
             return
         self._beat_at = now
-        with work.ledger.begin() as connection:
+        with self.transaction() as connection:
             outcomes.checkpoint(
                 connection,
                 self.held,
@@ -65,6 +70,14 @@ class Tenure:
         """Raise `Stopped` unless the run is running."""
         _go_on(self._state(connection))
 
+    @contextmanager
+    def transaction(self) -> Generator[Connection]:
+        """A transaction of the ledger that keeps the keys made so far, too."""
+        with self._work.ledger.begin() as connection:
+            yield connection
+            self.ring.keep(connection)
+        self.ring.kept()
+
     def ended(self) -> set[int]:
         """Users whose unit has its result."""
         return {result.user for result in self.results} | self._recorded
@@ -72,7 +85,7 @@ class Tenure:
     def finish(self, *, state: BatchState) -> None:
         """Record the last results and give the batch back."""
         work = self._work
-        with work.ledger.begin() as connection:
+        with self.transaction() as connection:
             outcomes.finish(
                 connection,
                 self.held,

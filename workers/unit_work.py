@@ -1,7 +1,6 @@
 """One unit while it is being worked on: its tally, its account, what it quarantined."""
 
 from collections import Counter, defaultdict
-from collections.abc import Sequence
 from hashlib import sha256
 
 import msgspec
@@ -10,12 +9,12 @@ from msgspec import Struct, field
 from orchestrator.books import EMPTY, Books, Note, Outcome, lost
 from orchestrator.causes import Cause
 from orchestrator.items import Copy, Ident, UserId
+from orchestrator.ledger.keys import KeyRing
 from orchestrator.ledger.outcomes import Kept, UnitResult
 from orchestrator.lifecycle import UnitState
 from orchestrator.plan import OnConflict
 from orchestrator.reasons import Reason
 from orchestrator.reconcile import Hand
-from orchestrator.sealing import Sealer
 from workers.reading import Quarantined, Reading
 
 
@@ -65,6 +64,7 @@ class UnitWork(Struct, kw_only=True):
     phase: int
     owner: UserId
     user_hash: bytes
+    ring: KeyRing
     expected: int | None
     attempts: int
     declined: bool
@@ -116,7 +116,7 @@ class UnitWork(Struct, kw_only=True):
             )
         )
 
-    def keep_damaged(self, sealer: Sealer) -> None:
+    def keep_damaged(self) -> None:
         """Seal what failed validation, and versions that were not used, each with its reason.
 
         Nothing of a declined user is kept.
@@ -130,16 +130,14 @@ class UnitWork(Struct, kw_only=True):
         if not self.declined:
             met = Counter[str]()
             for found in (*self.reading.damaged, *self.reading.versions):
-                kept = self._sealed(found, sealer)
+                kept = self._sealed(found)
                 met[kept.sha256] += 1
                 number = met[kept.sha256]
                 name = kept.sha256 if kept.length or number == 1 else f"{kept.sha256}-{number}"
                 if name not in self.released:
                     self.kept.append(kept)
 
-    def keep_refused(
-        self, copy: Copy, source: str, reason: Reason, detail: str, sealer: Sealer
-    ) -> None:
+    def keep_refused(self, copy: Copy, source: str, reason: Reason, detail: str) -> None:
         """Quarantine an intact item that the target did not take, or altered."""
         self.note(copy, source, Outcome.QUARANTINED, reason=reason)
         evidence = Evidence(
@@ -150,9 +148,9 @@ class UnitWork(Struct, kw_only=True):
             detail=detail,
             repairs=copy.repairs,
         )
-        self.kept.append(self._seal(source, reason, evidence, sealer))
+        self.kept.append(self._seal(source, reason, evidence))
 
-    def _sealed(self, found: Quarantined, sealer: Sealer) -> Kept:
+    def _sealed(self, found: Quarantined) -> Kept:
         damaged = found.damaged
         evidence = Evidence(
             file=damaged.spans[0].file if damaged.spans else "",
@@ -162,15 +160,15 @@ class UnitWork(Struct, kw_only=True):
             detail=damaged.detail,
             repairs=damaged.repairs,
         )
-        return self._seal(found.source, damaged.reason, evidence, sealer)
+        return self._seal(found.source, damaged.reason, evidence)
 
-    def _seal(self, source: str, reason: Reason, evidence: Evidence, sealer: Sealer) -> Kept:
+    def _seal(self, source: str, reason: Reason, evidence: Evidence) -> Kept:
         return Kept(
             source=source,
             reason=reason,
             sha256=sha256(evidence.data).hexdigest(),
             length=len(evidence.data),
-            sealed=sealer.seal(
+            sealed=self.seal(
                 encode(evidence), quarantine_context(self.run, self.user, self.phase)
             ),
         )
@@ -198,18 +196,18 @@ class UnitWork(Struct, kw_only=True):
             **(counts | {"pending": reading.items - done}),
         )
 
-    def settled(self, sealer: Sealer) -> UnitResult:
+    def settled(self) -> UnitResult:
         """The result of a unit all of whose items have an outcome."""
         return UnitResult(
             user=self.user,
             state=UnitState.SETTLED,
             books=self.books(),
             kept=tuple(self.kept),
-            account=self._account(sealer, self.lines),
+            account=self.account(),
         )
 
     def not_yet(
-        self, why: Cause, *, state: UnitState, not_before: int, sealer: Sealer
+        self, why: Cause, *, state: UnitState, not_before: int
     ) -> UnitResult:
         """The result of a unit that has to be tried again, or has failed."""
         return UnitResult(
@@ -219,11 +217,15 @@ class UnitWork(Struct, kw_only=True):
             cause=why,
             not_before=not_before,
             kept=tuple(self.kept),
-            account=self._account(sealer, self.lines),
+            account=self.account(),
         )
 
-    def _account(self, sealer: Sealer, lines: Sequence[Line]) -> bytes | None:
-        """None where there is nothing to tell, and for a declined user."""
-        if self.declined or not lines:
+    def account(self) -> bytes | None:
+        """What became of each item; None where there is nothing to tell, and if declined."""
+        if self.declined or not self.lines:
             return None
-        return sealer.seal(encode(list(lines)), account_context(self.run, self.user, self.phase))
+        return self.seal(encode(self.lines), account_context(self.run, self.user, self.phase))
+
+    def seal(self, data: bytes, context: bytes) -> bytes:
+        """Under the user's own key."""
+        return self.ring.of(self.user_hash).seal(data, context)

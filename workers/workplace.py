@@ -15,6 +15,7 @@ from sqlalchemy import Connection, select
 
 from orchestrator import catalogue
 from orchestrator.ledger.database import Ledger
+from orchestrator.ledger.keys import Ids
 from orchestrator.ledger.schema import run
 from orchestrator.plan import Plan
 from orchestrator.plan_text.document import plan_from_document
@@ -30,6 +31,8 @@ class Site:
     """One run as a worker sees it: its plan, its sources and targets, opened when first used."""
 
     run: str
+    ids: Ids
+    """Of its users; `ids.root` is the run whose users and keys it has."""
     plan: Plan
     surroundings: Surroundings
     capabilities: dict[str, Capabilities]
@@ -112,6 +115,7 @@ class Workplace:
         inventory = msgspec.json.decode(row.inventory) if row.inventory else {}
         return Site(
             run=run_id,
+            ids=Ids(connection, self.sealer, run_id),
             plan=plan_from_document(msgspec.json.decode(row.plan)),
             surroundings=Surroundings(
                 folder=Path(row.folder),

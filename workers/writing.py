@@ -120,7 +120,8 @@ class Writing:
         Returns what may be written, and by user the row and its intents.
         """
         task, work = self._task, self._work
-        with work.ledger.begin() as connection:
+        task.ring.ready()
+        with self._tenure.transaction() as connection:
             now = work.ledger.clock(connection)
             self._tenure.go_on(connection)
             hashes = {plan.open.unit.user_hash for plan in planned}
@@ -142,6 +143,7 @@ class Writing:
                         digest=plan.write.item.digest,
                         note=plan.note or "",
                         before=befores.images.get(id(plan)),
+                        media=(plan.write.item.media.suffix, plan.write.item.media.mime),
                         outcome=plan.outcome,
                         origins=plan.origins,
                     )
@@ -153,7 +155,7 @@ class Writing:
                         user=user,
                         user_hash=user_hash,
                         place=task.place,
-                        sealed=seal_intents(work.sealer, user_hash, by_user[user]),
+                        sealed=seal_intents(task.ring, user_hash, by_user[user]),
                     )
                 )
             numbers = outcomes.record_intents(connection, task.held, rows, now=now) if rows else []
@@ -216,20 +218,18 @@ class Writing:
                         user=user,
                         user_hash=hashes[user],
                         place=self._task.place,
-                        sealed=seal_intents(self._work.sealer, hashes[user], held),
+                        sealed=seal_intents(self._task.ring, hashes[user], held),
                     )
                 )
         if partly:
-            with self._work.ledger.begin() as connection:
+            with self._tenure.transaction() as connection:
                 now = self._work.ledger.clock(connection)
                 self._tenure.verified.extend(
                     outcomes.record_intents(connection, self._task.held, partly, now=now)
                 )
 
     def _quarantine(self, plan: Planned, reason: Reason, detail: str) -> None:
-        plan.open.unit.keep_refused(
-            plan.open.winner.copy, plan.open.winner.source, reason, detail, self._work.sealer
-        )
+        plan.open.unit.keep_refused(plan.open.winner.copy, plan.open.winner.source, reason, detail)
 
     def conflict(self) -> Cause:
         """Why something is looked at again: it was no longer what it had been."""

@@ -7,7 +7,7 @@ one (verify, undo) uses the keys of the run at the bottom, its root, so that the
 Not promised: that backups of the ledger forget what the ledger forgets.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from msgspec import Struct
@@ -64,27 +64,28 @@ def keys_of(
     return found
 
 
-def opened(connection: Connection, sealer: Sealer, values: Sequence[Sealed]) -> list[bytes | None]:
-    """What was sealed, in the same order; None where the key was erased.
+def opened(
+    connection: Connection, sealer: Sealer, values: Sequence[Sealed]
+) -> Iterator[bytes | None]:
+    """What was sealed, in the same order, one at a time; None where the key was erased.
 
-    Raises `Refused` for what does not open for another reason.
+    Keys are read at the first; the connection is not asked after that. Raises `Refused` for what
+    does not open for another reason.
     """
-    under = [maker_of(sealed.value) for sealed in values]
     keys: Keys = {}
     roots: dict[str, str] = {}
-    if any(maker is not None for maker in under):
+    if any(maker_of(sealed.value) is not None for sealed in values):
         roots = roots_of(connection, (sealed.run for sealed in values))
         keys = keys_of(connection, sealer, list({sealed.user_hash for sealed in values}))
-    found: list[bytes | None] = []
-    for sealed, maker in zip(values, under, strict=True):
+    for sealed in values:
+        maker = maker_of(sealed.value)
         if not sealed.value:
-            found.append(None)
+            yield None
         elif maker is None:
-            found.append(sealer.open(sealed.value, sealed.context))
+            yield sealer.open(sealed.value, sealed.context)
         else:
             key = keys.get((roots[sealed.run], sealed.user_hash), {}).get(maker)
-            found.append(None if key is None else key.open(sealed.value, sealed.context))
-    return found
+            yield None if key is None else key.open(sealed.value, sealed.context)
 
 
 def new_list_key(connection: Connection, sealer: Sealer, run_id: str) -> DataKey:

@@ -13,15 +13,15 @@ from orchestrator.audit import audit
 from orchestrator.books import FIELDS, Books, Outcome
 from orchestrator.items import Ident, UserId
 from orchestrator.ledger.flow import UNFINISHED
+from orchestrator.ledger.keys import Sealed, opened
 from orchestrator.ledger.schema import account, batch, journal
 from orchestrator.lifecycle import RunState, UnitState
 from tests.faults.simulation.population import CATEGORIES, Truth
 from tests.faults.simulation.world import World
-from workers.journal import Intent
+from workers.journal import open_intents
 from workers.unit_work import Line, account_context
 
 _lines = msgspec.msgpack.Decoder(list[Line]).decode
-_intents = msgspec.msgpack.Decoder(list[Intent]).decode
 
 
 def violations(world: World) -> list[str]:
@@ -75,9 +75,10 @@ def _journalled(world: World) -> Iterator[str]:
     """Whatever was written had been journalled by then."""
     rows: dict[tuple[bytes, str, bytes], int] = {}
     with world.ledger.read() as connection:
-        for row in connection.execute(select(journal).order_by(journal.c.id)):
-            opened = world.sealer.open(row.sealed, b"journal:" + row.user_hash)
-            for intent in _intents(opened):
+        found = connection.execute(select(journal).order_by(journal.c.id)).all()
+        every = open_intents(connection, world.sealer, found)
+        for row, intents in zip(found, every, strict=True):
+            for intent in intents or ():
                 rows.setdefault((row.user_hash, intent.ref, intent.digest), row.id)
     for effect in world.watching.effects:
         key = (world.sealer.user_hash(effect.owner), effect.ref, effect.digest)
@@ -180,20 +181,28 @@ def _books(world: World) -> Iterator[str]:
 
 def _accounts(world: World) -> Iterator[str]:
     """Each item of a unit has one line, with an outcome that can be true."""
+    owners = {number: owner for owner, number in world.numbers.items()}
     with world.ledger.read() as connection:
         rows = connection.execute(select(account)).all()
-    owners = {number: owner for owner, number in world.numbers.items()}
+        values = [
+            Sealed(
+                row.run,
+                world.sealer.user_hash(owners[row.user]),
+                row.sealed,
+                account_context(row.run, row.user, row.phase),
+            )
+            for row in rows
+        ]
+        accounts = [_lines(data) for data in opened(connection, world.sealer, values) if data]
     clean = {
         (effect.category, effect.owner, effect.ident)
         for effect in world.watching.effects
         if effect.clean
     }
-    for row in rows:
+    for row, lines in zip(rows, accounts, strict=True):
         owner, category = owners[row.user], CATEGORIES[row.phase]
         if owner in world.declined:
             continue
-        context = account_context(row.run, row.user, row.phase)
-        lines = _lines(world.sealer.open(row.sealed, context))
         truths = {
             t.ident: t
             for t in world.population.truths
