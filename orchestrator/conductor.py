@@ -43,6 +43,8 @@ POISON = Cause(
 
 
 SPEED_EVERY_MS = 1_000
+LOOKED_AT = 500
+"""So many waiting batches of a cell are looked at in a tick, or it grew with the run."""
 LEADS_MS = 10_000
 """How long a leader that fell silent is waited for."""
 
@@ -73,6 +75,10 @@ class Conductor:
         self._ours: set[str] = set()
         self._term: int | None = None
         self._noted: dict[str, int] = {}
+        self._following: dict[tuple[str, admission.Cell], int] = {}
+        """Up to which user the waiting batches of a cell were looked at."""
+        self._awaiting: dict[str, int] = {}
+        """The same, of units that wait for another phase of their user."""
         self._targets = Targets()
 
     def tick(self) -> bool:
@@ -250,11 +256,11 @@ class Conductor:
             (open_cells.add if move.state is CellState.OPEN else open_cells.discard)(move.cell)
         busy = bool(due)
         for cell in sorted(flow.waiting_batches(connection, run_id) & open_cells):
-            per_user = gated and cell[0] > 0 and plan.phases[cell[0]].scope is Scope.USER
-            busy |= flow.release_waiting(connection, run_id, cell, per_user=per_user) > 0
-        busy |= (
-            flow.follow_up(connection, run_id, now=now, size=self._batch_users, kind=purpose) > 0
-        )
+            if gated and cell[0] > 0 and plan.phases[cell[0]].scope is Scope.USER:
+                busy |= self._release_following(connection, run_id, cell)
+            else:
+                busy |= flow.release_waiting(connection, run_id, cell) > 0
+        busy |= self._follow_up(connection, run_id, purpose, now)
         self._note_speed(connection, run_id, now)
         if all(fact.ended == fact.units for fact in facts.values()):
             busy |= flow.move_run(
@@ -272,13 +278,32 @@ class Conductor:
         """A preview writes nothing, so everything is open at once."""
         busy = False
         for cell in flow.waiting_batches(connection, run_id):
-            busy |= flow.release_waiting(connection, run_id, cell, per_user=False) > 0
+            busy |= flow.release_waiting(connection, run_id, cell) > 0
         over = all(fact.ended == fact.units for fact in facts.values())
         if over or not flow.unfinished_batches(connection, run_id):
             return flow.move_run(
                 connection, run_id, RunState.RUNNING, RunState.FINISHED, finished_at=now
             )
         return busy
+
+    def _release_following(self, connection: Connection, run_id: str, cell: admission.Cell) -> bool:
+        """Look at some of a cell's waiting batches, and at the next of them the next time."""
+        released, self._following[run_id, cell] = flow.release_following(
+            connection,
+            run_id,
+            cell,
+            after=self._following.get((run_id, cell), -1),
+            most=LOOKED_AT,
+        )
+        return released > 0
+
+    def _follow_up(self, connection: Connection, run_id: str, kind: str, now: int) -> bool:
+        size = self._batch_users
+        due = flow.follow_up(connection, run_id, now=now, size=size, kind=kind)
+        after, self._awaiting[run_id] = flow.follow_up_after(
+            connection, run_id, after=self._awaiting.get(run_id, -1), size=size, kind=kind
+        )
+        return due + after > 0
 
     def _note_speed(self, connection: Connection, run_id: str, now: int) -> None:
         if now - self._noted.get(run_id, 0) >= SPEED_EVERY_MS:

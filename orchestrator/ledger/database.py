@@ -489,6 +489,13 @@ def _wire_type(column: Column[Any]) -> str:
             return "text"
 
 
+def learn(connection: Connection, *tables: Table) -> None:
+    """Let the planner know what is in these tables now, not when it next looks by itself."""
+    if connection.dialect.name == "postgresql":
+        quoted = connection.dialect.identifier_preparer.quote
+        connection.exec_driver_sql(f"ANALYZE {', '.join(quoted(table.name) for table in tables)}")
+
+
 def insert_missing(connection: Connection, table: Table, rows: Sequence[Mapping[str, Any]]) -> None:
     """Insert those of `rows` whose primary key is new."""
     upsert(connection, table, rows, ignore=True)

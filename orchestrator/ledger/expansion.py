@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from sqlalchemy import Connection, and_, func, insert, literal, select
 
+from orchestrator.ledger.database import learn
 from orchestrator.ledger.schema import batch, cell, census, run_user, unit
 from orchestrator.lifecycle import BatchState, CellState, UnitState
 
@@ -68,6 +69,7 @@ def expand(
                 ],
                 state=BatchState.WAITING,
             )
+    learn(connection, run_user, unit, batch)
 
 
 BATCHES_A_WAVE = 256

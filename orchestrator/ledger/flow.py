@@ -6,11 +6,14 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from itertools import accumulate
 
-from sqlalchemy import Connection, and_, delete, exists, func, insert, or_, select, update
+from sqlalchemy import Connection, and_, delete, exists, func, insert, select, text, update
 
 from orchestrator.admission import Cell, Facts, Move
-from orchestrator.ledger.database import insert_missing, upsert
+from orchestrator.ledger.database import insert_missing, upsert, within
 from orchestrator.ledger.schema import (
+    AWAITING,
+    DUE,
+    UNDONE,
     approval,
     batch,
     cell,
@@ -26,7 +29,6 @@ from orchestrator.lifecycle import (
     BatchState,
     CellState,
     RunState,
-    UnitState,
     moved,
 )
 
@@ -134,43 +136,77 @@ def apply_moves(connection: Connection, run_id: str, due: Sequence[Move], *, now
         )
 
 
-def release_waiting(connection: Connection, run_id: str, at: Cell, *, per_user: bool) -> int:
-    """Make a cell's waiting batches ready; how many.
+def release_waiting(connection: Connection, run_id: str, at: Cell) -> int:
+    """Make a cell's waiting batches ready; how many."""
+    phase, wave = at
+    return connection.execute(
+        update(batch)
+        .where(
+            batch.c.run == run_id,
+            batch.c.phase == phase,
+            batch.c.wave == wave,
+            batch.c.state == BatchState.WAITING,
+        )
+        .values(state=BatchState.READY)
+    ).rowcount
 
-    `per_user`: only those whose users have no unfinished batch in the phase before.
+
+def release_following(
+    connection: Connection, run_id: str, at: Cell, *, after: int, most: int
+) -> tuple[int, int]:
+    """Make those waiting batches ready whose users have no undone batch in the phase before.
+
+    Looks at the next `most` behind user `after`; returns how many it released and up to which user
+    it looked, -1 at the end. Batches of a phase and wave do not overlap, so of those before only
+    the one that begins last can.
     """
     phase, wave = at
-    ready = and_(
-        batch.c.run == run_id,
-        batch.c.phase == phase,
-        batch.c.wave == wave,
-        batch.c.state == BatchState.WAITING,
-    )
-    if per_user:
-        before = batch.alias("before")
-        ready = and_(
-            ready,
-            ~exists().where(
-                before.c.run == run_id,
-                before.c.phase == phase - 1,
-                before.c.wave == wave,
-                before.c.kind == batch.c.kind,
-                before.c.members.is_(None),
-                before.c.state.in_(UNFINISHED),
-                before.c.first <= batch.c.last,
-                before.c.last >= batch.c.first,
-            ),
+    before = batch.alias("before")
+    undone = (
+        select(before.c.last)
+        .where(
+            before.c.run == run_id,
+            before.c.phase == phase - 1,
+            before.c.wave == wave,
+            text(UNDONE),
+            before.c.first <= batch.c.last,
         )
-    return connection.execute(update(batch).where(ready).values(state=BatchState.READY)).rowcount
+        .order_by(before.c.first.desc())
+        .limit(1)
+        .scalar_subquery()
+    )
+    rows = connection.execute(
+        select(batch.c.id, batch.c.first, undone.label("undone_to"))
+        .where(
+            batch.c.run == run_id,
+            batch.c.phase == phase,
+            batch.c.wave == wave,
+            text(UNDONE),
+            batch.c.state == BatchState.WAITING,
+            batch.c.first > after,
+        )
+        .order_by(batch.c.first)
+        .limit(most)
+    ).all()
+    free = [row.id for row in rows if row.undone_to is None or row.undone_to < row.first]
+    if free:
+        connection.execute(
+            update(batch)
+            .where(batch.c.id.in_(free), batch.c.state == BatchState.WAITING)
+            .values(state=BatchState.READY)
+        )
+    return len(free), rows[-1].first if len(rows) == most else -1
 
 
 def waiting_batches(connection: Connection, run_id: str) -> set[Cell]:
     """Cells that have batches which were never ready."""
-    rows = connection.execute(
-        select(batch.c.phase, batch.c.wave)
-        .where(batch.c.run == run_id, batch.c.state == BatchState.WAITING)
-        .distinct()
+    waits = exists().where(
+        batch.c.run == run_id,
+        batch.c.state == BatchState.WAITING,
+        batch.c.phase == cell.c.phase,
+        batch.c.wave == cell.c.wave,
     )
+    rows = connection.execute(select(cell.c.phase, cell.c.wave).where(cell.c.run == run_id, waits))
     return {(row.phase, row.wave) for row in rows}
 
 
@@ -178,35 +214,62 @@ def follow_up(
     connection: Connection, run_id: str, *, now: int, size: int, kind: str = "restore"
 ) -> int:
     """Make batches of units that waited and whose time has come; how many batches."""
-    before = unit.alias("before")
     rows = connection.execute(
         select(exception.c.phase, exception.c.user)
-        .select_from(
-            exception.outerjoin(
-                before,
-                and_(
-                    before.c.run == exception.c.run,
-                    before.c.user == exception.c.user,
-                    before.c.phase == exception.c.awaits,
-                ),
-            )
-        )
-        .where(
-            exception.c.run == run_id,
-            exception.c.state == UnitState.WAITING,
-            exception.c.not_before <= now,
-            exception.c.batch.is_(None),
-            or_(exception.c.awaits.is_(None), before.c.state.in_(TERMINAL_UNITS)),
-        )
-        .order_by(exception.c.phase, exception.c.user)
+        .where(exception.c.run == run_id, text(DUE), exception.c.not_before <= now)
+        .order_by(exception.c.not_before)
         .limit(size * 64)
+    )
+    units = [(row.phase, row.user) for row in rows]
+    return _make_batches(connection, run_id, units, size=size, kind=kind)
+
+
+def follow_up_after(
+    connection: Connection, run_id: str, *, after: int, size: int, kind: str = "restore"
+) -> tuple[int, int]:
+    """Make batches of units that waited for another phase of their user, which has ended.
+
+    Looks at the next few behind user `after`; returns how many batches it made and up to which
+    user it looked, -1 at the end.
+    """
+    most = size * 64
+    looked_at = (
+        select(exception.c.phase, exception.c.user, exception.c.awaits)
+        .where(exception.c.run == run_id, text(AWAITING), exception.c.user > after)
+        .order_by(exception.c.user, exception.c.phase)
+        .limit(most)
+        .subquery()
+    )
+    rows = connection.execute(
+        select(looked_at.c.phase, looked_at.c.user, unit.c.state).join(
+            unit,
+            and_(
+                unit.c.run == run_id,
+                unit.c.user == looked_at.c.user,
+                unit.c.phase == looked_at.c.awaits,
+            ),
+        )
     ).all()
-    if not rows:
+    ended = [(row.phase, row.user) for row in rows if row.state in TERMINAL_UNITS]
+    made = _make_batches(connection, run_id, ended, size=size, kind=kind)
+    return made, max(row.user for row in rows) - 1 if len(rows) == most else -1
+
+
+def _make_batches(
+    connection: Connection,
+    run_id: str,
+    units: Sequence[tuple[int, int]],
+    *,
+    size: int,
+    kind: str,
+) -> int:
+    """Make batches of units, given as phase and user, and note of each which has taken it."""
+    if not units:
         return 0
     wave_of = waves_of(connection, run_id)
     groups: dict[Cell, list[int]] = {}
-    for row in rows:
-        groups.setdefault((row.phase, wave_of(row.user)), []).append(row.user)
+    for phase, user in sorted(units):
+        groups.setdefault((phase, wave_of(user)), []).append(user)
     made = 0
     for (phase, wave), users in groups.items():
         for start in range(0, len(users), size):
@@ -230,7 +293,7 @@ def follow_up(
                 .where(
                     exception.c.run == run_id,
                     exception.c.phase == phase,
-                    exception.c.user.in_(part),
+                    within(connection, exception.c.user, part),
                 )
                 .values(batch=number)
             )

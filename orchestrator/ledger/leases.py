@@ -8,10 +8,10 @@ import json
 from collections.abc import Sequence
 
 from msgspec import Struct
-from sqlalchemy import ColumnElement, Connection, and_, case, insert, select, update
+from sqlalchemy import ColumnElement, Connection, and_, case, insert, select, text, update
 
 from orchestrator.errors import LeaseLost
-from orchestrator.ledger.schema import batch, run
+from orchestrator.ledger.schema import READY, batch, run
 from orchestrator.lifecycle import BatchState, RunState
 
 
@@ -90,16 +90,23 @@ def places(connection: Connection, rings: Sequence[Ring]) -> set[tuple[str, int]
 def _ready(
     connection: Connection, these: ColumnElement[bool], *, now: int, room: int
 ) -> list[tuple[int, int]]:
-    """Ready batches, those that go first first, each with its priority; locked until the commit."""
-    chosen = (
-        select(batch.c.id, batch.c.priority)
-        .where(these, batch.c.state == BatchState.READY, batch.c.not_before <= now)
-        .order_by(batch.c.priority.desc(), batch.c.wave, batch.c.phase, batch.c.id)
-        .limit(room)
+    """Ready batches, those that go first first, each with its priority; locked until the commit.
+
+    Why those at the front are asked for apart: the others are read in the order of an index, as
+    many as there is room for, however many there are.
+    """
+    order = (batch.c.wave, batch.c.phase, batch.c.id)
+    ready = select(batch.c.id, batch.c.priority).where(
+        these, text(READY), batch.c.not_before <= now
     )
     if connection.dialect.name == "postgresql":
-        chosen = chosen.with_for_update(skip_locked=True)
-    return [(row.id, row.priority) for row in connection.execute(chosen)]
+        ready = ready.with_for_update(skip_locked=True)
+    first = ready.where(batch.c.priority > 0).order_by(batch.c.priority.desc(), *order)
+    found = connection.execute(first.limit(room)).all()
+    if len(found) < room:
+        others = ready.where(batch.c.priority == 0).order_by(*order)
+        found = [*found, *connection.execute(others.limit(room - len(found)))]
+    return [(row.id, row.priority) for row in found]
 
 
 def _mark(connection: Connection, ids: Sequence[int], *, now: int, lease_ms: int) -> list[Ring]:

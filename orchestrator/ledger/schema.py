@@ -32,8 +32,21 @@ WITH_LOSSES = "lost > 0 OR quarantined > 0 OR nameless > 0"
 """Of which units something is lost. Updates of the others stay heap-only despite the index: what
 it looks at does not change in them."""
 
+READY = "state = 'ready'"
+UNDONE = "state IN ('waiting', 'ready', 'dispatched', 'running') AND members IS NULL"
+"""Batches of ranges that still have to end."""
+DUE = "state = 'waiting' AND batch IS NULL AND awaits IS NULL"
+"""Exceptions that no batch has taken yet, and that wait for nothing but their time."""
+AWAITING = "state = 'waiting' AND batch IS NULL AND awaits IS NOT NULL"
+"""Those that wait for another phase of their user."""
+
 _HALF_FULL = {"fillfactor": 50}
 _Id = BigInteger().with_variant(Integer, "sqlite")  # SQLite numbers rows only by INTEGER keys
+
+
+def _part(name: str, *columns: str, where: str) -> Index:
+    """An index of some rows only, so that what is at work is found among what is done."""
+    return Index(name, *columns, postgresql_where=text(where), sqlite_where=text(where))
 
 
 def _sums() -> list[Column[int]]:
@@ -157,14 +170,7 @@ unit = Table(
     Column("expected", Integer),
     Column("settled_at", BigInteger),
     *_sums(),
-    Index(
-        "unit_with_losses",
-        "run",
-        "user",
-        "phase",
-        postgresql_where=text(WITH_LOSSES),
-        sqlite_where=text(WITH_LOSSES),
-    ),
+    _part("unit_with_losses", "run", "user", "phase", where=WITH_LOSSES),
     postgresql_with=_HALF_FULL,
 )
 
@@ -190,6 +196,8 @@ batch = Table(
     Column("worker", Text),
     Index("batch_by_state", "run", "state", "phase", "wave"),
     Index("batch_by_lease", "state", "lease_until"),
+    _part("batch_in_order", "run", "priority", "wave", "phase", "id", where=READY),
+    _part("batch_by_place", "run", "phase", "wave", "first", where=UNDONE),
     postgresql_with=_HALF_FULL,
 )
 
@@ -207,6 +215,8 @@ exception = Table(
     Column("since", BigInteger, nullable=False),
     Index("exception_by_cause", "run", "cause", "user"),
     Index("exception_by_state", "run", "state", "not_before"),
+    _part("exception_due", "run", "not_before", where=DUE),
+    _part("exception_awaiting", "run", "user", "phase", where=AWAITING),
 )
 """Units that need attention or time."""
 
