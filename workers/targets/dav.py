@@ -60,11 +60,11 @@ class Dav:
     account that may enter every user's place. Relative to `url`."""
     username: str = ""
     """Who logs in (Basic); `{user}` stands for the user's id."""
-    password: Secret = ""
+    password: Secret | None = None
     """The password that goes with `username`."""
-    token: Secret = ""
+    token: Secret | None = None
     """A bearer token, in place of name and password."""
-    accounts: PlanPath = ""
+    accounts: PlanPath | None = None
     """A file with every user's own password: lines of id, tab, password."""
     collections: dict[str, str] = field(default_factory=dict[str, str])
     """The last part of the address of the collection that a category goes into, where it is not
@@ -162,8 +162,8 @@ class DavTarget:
                 accounts = Accounts(
                     name=NAME,
                     username=options.username,
-                    password=lambda: surroundings.secret(options.password),
-                    token=lambda: surroundings.secret(options.token),
+                    password=lambda: surroundings.secret(options.password or ""),
+                    token=lambda: surroundings.secret(options.token or ""),
                     file=surroundings.folder / options.accounts if options.accounts else None,
                 )
                 self._places = Places(
