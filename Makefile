@@ -1,6 +1,7 @@
 # make demo    the whole story on this machine
 # make test    everything is proven, with servers and a browser of its own
 # make simulate  whole runs under seeded faults: SEEDS=0..2000, or SEED=17 with its history
+# make sweep   kill a worker at each of its writes in turn
 # make chaos   break real processes at random: SECONDS=180 SEED=… LEDGER=postgresql|sqlite
 # make check   lint, types, layers, dead code, spelling
 # make bench   every comparison of benchmarks/, as ratios
@@ -26,7 +27,7 @@ PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check --no-input
 PROCESSES ?= $(shell count=$$(getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2); \
 	echo $$((count < 2 ? 2 : count > 8 ? 8 : count)))
 
-.PHONY: demo test simulate chaos check format bench lock clean
+.PHONY: demo test simulate sweep chaos check format bench lock clean
 
 demo: $(VENV)/.run
 	$(BIN)/reinstate demo
@@ -36,6 +37,9 @@ test: $(VENV)/.test
 
 simulate: $(VENV)/.test
 	$(BIN)/python -m tests.faults.simulation $(or $(SEED),$(SEEDS))
+
+sweep: $(VENV)/.test
+	$(BIN)/python -m tests.faults.syscall_sweep
 
 chaos: $(VENV)/.test
 	$(BIN)/python -m tests.faults.chaos --seconds $(or $(SECONDS),180) \
