@@ -168,17 +168,16 @@ class Operations:
         progress = self.get(operation_id).progress
         with self._ledger.begin() as connection:
             row = _row(connection, operation_id)
-            if row.state == OperationState.STARTED:
-                return self.get(operation_id)
-            if row.state != OperationState.CANARY:
+            if row.state not in {OperationState.STARTED, OperationState.CANARY}:
                 raise Refused(f"the operation is {row.state}", hint="confirm it first")
-            if progress is not None and (progress.waiting or progress.failed):
-                raise Refused(
-                    f"of its first units {progress.waiting} are not done and"
-                    f" {progress.failed} failed again",
-                    hint="see why, or drop it and prepare another",
-                )
-            self._begin(connection, row, who=who, at_most=None)
+            if row.state == OperationState.CANARY:
+                if progress is not None and (progress.waiting or progress.failed):
+                    raise Refused(
+                        f"of its first units {progress.waiting} are not done and"
+                        f" {progress.failed} failed again",
+                        hint="see why, or drop it and prepare another",
+                    )
+                self._begin(connection, row, who=who, at_most=None)
         return self.get(operation_id)
 
     def drop(self, operation_id: str, *, who: str) -> None:

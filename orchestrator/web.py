@@ -6,12 +6,14 @@ Here API and pages meet; neither of them knows this module.
 import os
 import signal
 import sys
+from types import FrameType
 
 import uvicorn
 from fastapi import FastAPI
 
 from orchestrator import VERSION
 from orchestrator.api.app import create_app
+from orchestrator.api.events import Hub
 from orchestrator.api.installation import Installation, opened
 from orchestrator.errors import ReinstateError
 from orchestrator.logs import configure_logs, get_logger, own_uncaught
@@ -29,11 +31,25 @@ def application(installation: Installation) -> FastAPI:
     return create_app(installation)
 
 
+class _Server(uvicorn.Server):
+    """Lets those go who watch, when it is asked to stop: they would stay for minutes."""
+
+    def __init__(self, hub: Hub, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self._hub = hub
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """A signal to stop."""
+        self._hub.stop()
+        super().handle_exit(sig, frame)
+
+
 def serve(settings: Settings) -> None:
     """Answer until SIGTERM or SIGINT. Raises `Refused` or `Unavailable` where it cannot start."""
     with opened(settings) as installation:
         host, port = settings.api
-        server = uvicorn.Server(
+        server = _Server(
+            installation.hub,
             uvicorn.Config(
                 application(installation),
                 host=host,
@@ -42,7 +58,7 @@ def serve(settings: Settings) -> None:
                 access_log=False,  # ours names no address: see `orchestrator.api.surroundings`
                 server_header=False,
                 timeout_graceful_shutdown=DRAIN_SECONDS,
-            )
+            ),
         )
         for number in (signal.SIGTERM, signal.SIGINT):  # uvicorn raises them again at its end
             signal.signal(number, lambda _number, _frame: None)

@@ -15,6 +15,7 @@ import httpx
 import pytest
 
 from orchestrator.api.installation import Installation
+from orchestrator.api.recent import Recent
 from orchestrator.identity.roles import Role, Scope
 from orchestrator.settings import Settings
 from orchestrator.web import application
@@ -58,7 +59,12 @@ class Site:
     def __init__(self, folder: Path, *, ledger_url: str | None = None) -> None:
         self.service = Service(folder, ledger_url=ledger_url)
         settings = Settings(home=folder, ledger_url=self.service.ledger.url)
-        self.installation = Installation.of(settings, self.service.ledger, self.service.sealer)
+        self.installation = Installation.of(
+            settings,
+            self.service.ledger,
+            self.service.sealer,
+            recent=Recent(self.service.progress, status_seconds=0, caller_seconds=0),
+        )
         self.app = application(self.installation)
         self._runner = asyncio.Runner()
 

@@ -78,6 +78,7 @@ ROUTES: Mapping[str, Access] = {
     "GET /api/v1/runs": LOOK,
     "POST /api/v1/runs": PLAN,
     "GET /api/v1/runs/{run}": LOOK,
+    "GET /api/v1/runs/{run}/events": LOOK,
     "GET /api/v1/runs/{run}/phases": LOOK,
     "GET /api/v1/runs/{run}/waves": LOOK,
     "GET /api/v1/runs/{run}/failures": LOOK,

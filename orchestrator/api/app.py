@@ -4,9 +4,11 @@ app = create_app(installation)                       # API alone
 app = create_app(installation, more=[pages.router])  # with pages: see `orchestrator.web`
 """
 
-from collections.abc import Sequence
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import asynccontextmanager
 from typing import Any
 
+from anyio import to_thread
 from fastapi import APIRouter, FastAPI
 
 import orchestrator
@@ -15,6 +17,7 @@ from orchestrator.api.openapi import document
 from orchestrator.api.problems import PageOfProblem, explain_problems
 from orchestrator.api.routes import (
     copies,
+    events,
     health,
     identities,
     operations,
@@ -26,12 +29,15 @@ from orchestrator.api.routes import (
 )
 from orchestrator.api.surroundings import Surroundings
 
+THREADS = 6
+"""That ask the ledger at once. More would wait for its connections, and for Python's lock."""
 ROUTERS = (
     health.router,
     identities.router,
     plans.router,
     plans.large,
     runs.router,
+    events.router,
     steering.router,
     people.router,
     operations.router,
@@ -48,7 +54,14 @@ def create_app(
     page_of_problem: PageOfProblem | None = None,
 ) -> FastAPI:
     """An application that answers for one installation."""
+
+    @asynccontextmanager
+    async def lifespan(_app: FastAPI) -> AsyncGenerator[None, None]:
+        to_thread.current_default_thread_limiter().total_tokens = THREADS
+        yield
+
     app = FastAPI(
+        lifespan=lifespan,
         title="Reinstate",
         version=orchestrator.VERSION,
         docs_url=None,  # they load scripts from elsewhere

@@ -124,7 +124,11 @@ async def _authorised(
 ) -> tuple[Caller | None, Begun | None]:
     if access.scope is None:
         return None, None
-    found, renewed = await run_in_threadpool(identify, request, asked)
+    found, renewed = asked.recent.caller(_secret(request)), None
+    if found is None:
+        found, renewed = await run_in_threadpool(identify, request, asked)
+        if found is not None and renewed is None:
+            asked.recent.remember(_secret(request), found)
     if found is None:
         raise _unknown()
     if found.session and request.method not in SAFE and not same_origin(request):
@@ -155,6 +159,12 @@ def identify(request: Request, asked: Installation) -> tuple[Caller | None, Begu
     secret = request.cookies.get(COOKIE)
     found = asked.sessions.find(secret) if secret else None
     return found or (None, None)
+
+
+def _secret(request: Request) -> str:
+    """What shows who asks, as it came."""
+    header = request.headers.get("authorization")
+    return f"session {request.cookies.get(COOKIE)}" if header is None else header
 
 
 def _unknown() -> Declined:

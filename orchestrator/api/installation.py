@@ -8,7 +8,10 @@ from typing import Annotated, cast
 from fastapi import Depends, Request
 from msgspec import Struct
 
+from orchestrator.api.documents import encoded_run
+from orchestrator.api.events import Hub
 from orchestrator.api.idempotency import Answers
+from orchestrator.api.recent import Recent
 from orchestrator.identity.sessions import Sessions
 from orchestrator.identity.tokens import Tokens
 from orchestrator.ledger.database import Ledger
@@ -35,9 +38,13 @@ class Installation(Struct, frozen=True, kw_only=True):
     tokens: Tokens
     sessions: Sessions
     answers: Answers
+    hub: Hub
+    recent: Recent
 
     @classmethod
-    def of(cls, settings: Settings, ledger: Ledger, sealer: Sealer) -> "Installation":
+    def of(
+        cls, settings: Settings, ledger: Ledger, sealer: Sealer, *, recent: Recent | None = None
+    ) -> "Installation":
         """Everything, over a ledger that is open."""
         progress = Progress(ledger, sealer)
         return cls(
@@ -52,6 +59,8 @@ class Installation(Struct, frozen=True, kw_only=True):
             tokens=Tokens(ledger, sealer),
             sessions=Sessions(ledger, sealer),
             answers=Answers(ledger, sealer),
+            hub=Hub(ledger, progress, {"document": encoded_run}),
+            recent=recent or Recent(progress),
         )
 
     @classmethod

@@ -21,7 +21,7 @@ _RunPath = Annotated[
 
 def _run_of(run: _RunPath, asked: Asked, who: Who) -> str:
     """The run, if it is there for this caller. Raises `NotFound`, the same for both reasons."""
-    asked.progress.state(run)
+    asked.recent.require(run)
     if not who.sees(run):
         raise NotFound("there is no such run", hint="list them: reinstate runs")
     return run

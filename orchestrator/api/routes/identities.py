@@ -89,6 +89,7 @@ def begin_session(asked: Asked, *, token: str = "", code: str = "") -> Begun:
 def log_out(request: Request, asked: Asked, who: Who) -> Response:
     """End this browser's session."""
     asked.sessions.end(who.session, who=who.holder)
+    asked.recent.forget_callers()
     response = nothing()
     clear_cookie(response, request)
     return response
@@ -140,4 +141,5 @@ def create_token(given: TokenWish, asked: Asked, who: Who) -> Response:
 def revoke_token(token: str, asked: Asked, who: Who) -> Response:
     """End a token at once, with every session begun by it."""
     asked.tokens.revoke(token, who=who.holder)
+    asked.recent.forget_callers()
     return nothing()

@@ -13,12 +13,12 @@ from starlette.responses import Response
 
 from orchestrator.api.answers import Page, answer, returns, returns_page
 from orchestrator.api.cursors import place_of
+from orchestrator.api.documents import RunDocument, run_document
 from orchestrator.api.gate import GatedRoute, Who
 from orchestrator.api.given import CursorText, Digest, Given, Limit
 from orchestrator.api.installation import Asked, Installation
 from orchestrator.api.paging import page
 from orchestrator.api.routes.copies import LargeRoute
-from orchestrator.api.routes.runs import RunDocument, run_document
 from orchestrator.api.which import IfMatch, RunId, etag, require_match
 from orchestrator.books import Books
 from orchestrator.errors import NotFound, PlanInvalid, Problem

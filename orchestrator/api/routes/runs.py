@@ -3,13 +3,13 @@
 from http import HTTPStatus
 from typing import Annotated, Any, Literal
 
-import msgspec
 from fastapi import APIRouter, Header, Query
 from msgspec import Struct, structs
 from starlette.responses import Response
 
 from orchestrator.api.answers import Page, answer, returns, returns_page
 from orchestrator.api.cursors import place_of
+from orchestrator.api.documents import RunDocument, run_document
 from orchestrator.api.gate import GatedRoute, Who
 from orchestrator.api.given import CursorText, Limit
 from orchestrator.api.installation import Asked
@@ -17,7 +17,7 @@ from orchestrator.api.paging import page
 from orchestrator.api.which import RunId, etag
 from orchestrator.audit import audit
 from orchestrator.lifecycle import RunState
-from orchestrator.progress import DOCUMENT_VERSION, CauseRow, PhaseProgress, RunRow, Status
+from orchestrator.progress import CauseRow, PhaseProgress, RunRow
 from orchestrator.report import Report, as_html, as_markdown, report_of
 from orchestrator.run_list import RunEntry, runs_page
 
@@ -29,24 +29,6 @@ class RunLine(RunRow, frozen=True, kw_only=True):
 
     terminal: bool
     outcome: str | None
-
-
-class RunDocument(Status, frozen=True, kw_only=True):
-    """A run as it stands; `version` changes when a field changes its meaning."""
-
-    version: int
-    terminal: bool
-    outcome: str | None
-
-
-def run_document(status: Status) -> dict[str, Any]:
-    """A run as the API tells it."""
-    return {
-        "version": DOCUMENT_VERSION,
-        "terminal": status.over,
-        "outcome": status.ending,
-        **msgspec.to_builtins(status),
-    }
 
 
 @router.get("/runs", responses=returns_page(RunLine))
@@ -88,7 +70,7 @@ def get_run(
     run: RunId, asked: Asked, if_none_match: Annotated[str | None, Header(max_length=200)] = None
 ) -> Response:
     """A run as it stands. Its ETag changes when its course does, not with every item."""
-    status = asked.progress.status(run)
+    status = asked.recent.status(run)
     tag = etag(status)
     if if_none_match == tag and status.over:
         return Response(status_code=HTTPStatus.NOT_MODIFIED, headers={"ETag": tag})
@@ -98,13 +80,13 @@ def get_run(
 @router.get("/runs/{run}/phases", responses=returns_page(PhaseProgress))
 def list_phases(run: RunId, asked: Asked) -> Response:
     """Every phase, summed over its waves."""
-    return answer(Page(rows=asked.progress.status(run).phases))
+    return answer(Page(rows=asked.recent.status(run).phases))
 
 
 @router.get("/runs/{run}/waves", responses=returns_page(PhaseProgress))
 def list_waves(run: RunId, asked: Asked) -> Response:
     """Every phase in every wave: the wavefront."""
-    return answer(Page(rows=asked.progress.status(run).cells))
+    return answer(Page(rows=asked.recent.status(run).cells))
 
 
 @router.get("/runs/{run}/failures", responses=returns_page(CauseRow))

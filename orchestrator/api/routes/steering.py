@@ -8,10 +8,10 @@ from pydantic import Field
 from starlette.responses import Response
 
 from orchestrator.api.answers import answer, returns
+from orchestrator.api.documents import RunDocument, run_document
 from orchestrator.api.gate import GatedRoute, Who
 from orchestrator.api.given import Digest, Given, Name, Reason, Said, SaidWhy, UserName, UserPath
 from orchestrator.api.installation import Asked, Installation
-from orchestrator.api.routes.runs import RunDocument, run_document
 from orchestrator.api.which import MatchedRun, RunId, etag
 from orchestrator.errors import PlanInvalid
 from orchestrator.items import UserId
@@ -59,7 +59,7 @@ class Prioritized(Struct, frozen=True, kw_only=True):
 
 
 def _as_it_stands(asked: Installation, run: str) -> Response:
-    status = asked.progress.status(run)
+    status = asked.recent.changed(run)
     return answer(run_document(status), headers={"ETag": etag(status)})
 
 
@@ -102,6 +102,7 @@ def promote(run: MatchedRun, given: Gates, asked: Asked, who: Who) -> Response:
         phase=_place("phase", given.phase, [phase.restore for phase in plan.phases]),
         wave=_place("wave", given.wave, [wave.name for wave in plan.waves]),
     )
+    asked.recent.changed(run)
     return answer(Promoted(gates=gates))
 
 
