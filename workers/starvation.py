@@ -6,7 +6,8 @@ only the worker knows that nothing reaches it. It has no job then, so nothing is
 
 import os
 import time
-from threading import Thread
+from contextlib import closing
+from threading import Lock, Thread
 
 from celery.signals import task_received, worker_ready
 from celery.worker import state
@@ -56,14 +57,19 @@ def _watch(settings: Settings) -> None:
 
 def _dispatched(ledger_url: str) -> int:
     """Batches that wait to be taken. Keeps no connection: the process forks."""
-    ledger = Ledger(ledger_url)
-    try:
-        with ledger.read() as connection:
-            return connection.execute(
-                select(func.count()).where(
-                    batch.c.state == BatchState.DISPATCHED,
-                    batch.c.lease_until >= ledger.clock(connection),
-                )
-            ).scalar_one()
-    finally:
-        ledger.close()
+    with _LOOKING, closing(Ledger(ledger_url)) as ledger, ledger.read() as connection:
+        return connection.execute(
+            select(func.count()).where(
+                batch.c.state == BatchState.DISPATCHED,
+                batch.c.lease_until >= ledger.clock(connection),
+            )
+        ).scalar_one()
+
+
+_LOOKING = Lock()
+"""No child is forked meanwhile. One that inherits an open SQLite believes that it holds the locks
+that its parent held, writes without any, and the file is damaged for good."""
+
+os.register_at_fork(
+    before=_LOOKING.acquire, after_in_parent=_LOOKING.release, after_in_child=_LOOKING.release
+)
