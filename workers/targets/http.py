@@ -49,7 +49,7 @@ class Http:
 
     url: Location
     """Where the service takes items: `<url>/<category>/<user>/<item>`."""
-    token: Secret = ""
+    token: Secret | None = None
     """A bearer token that goes with every call."""
     probe_user: str = "reinstate-probe"
     """The user whose place inspection writes into and cleans up again; nobody's real one."""
