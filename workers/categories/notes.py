@@ -29,10 +29,11 @@ from orchestrator.items import (
     Ident,
     Item,
     Media,
+    Side,
     Span,
     UserId,
 )
-from orchestrator.ports import Recognised, Rules
+from orchestrator.ports import Combined, Live, Recognised, Rules
 from orchestrator.reasons import Reason
 from workers.formats.enex import as_file, stretches
 from workers.formats.idents import derived_ident, ident_beside
@@ -47,6 +48,7 @@ from workers.formats.journals import (
 from workers.formats.json_records import pieces
 from workers.formats.keep import ACCEPT_UNDATED, dated, is_keep
 from workers.formats.markdown_notes import titled_markdown
+from workers.formats.merging_notes import merged_item
 from workers.formats.note_formats import (
     ENEX,
     ICS,
@@ -119,6 +121,12 @@ class Notes:
         content, media = marked(item.content, item.media, ident, mark)
         digest = note_digest(interpreted(content), item.attachments)
         return structs.replace(item, ident=ident, digest=digest, content=content, media=media)
+
+    def merge(
+        self, owner: UserId, live: Live, item: Item, *, wins: Side, base: Item | None = None
+    ) -> Combined | None:
+        """One note of both; None where they stay two, beside each other."""
+        return merged_item(self, owner, live, item, wins=wins, base=base)
 
 
 KIND = Notes

@@ -9,6 +9,8 @@ import re
 from datetime import datetime
 from typing import Final
 
+from msgspec import Struct
+
 from orchestrator.items import Ident
 from workers.formats.html_notes import local_path
 from workers.formats.notes import Note, marked_title, own_ident
@@ -26,10 +28,10 @@ _EMBED: Final = re.compile(
     r"!\[\[([^\[\]|#\n]++)[^\[\]\n]*+\]\]|!\[[^\[\]\n]*+\]\(<?+([^()<>\s]++)"
 )
 
-_LABELS: Final = frozenset(("tags", "labels", "tag", "keywords"))
-_IDENTS: Final = frozenset(("uid", "uuid"))
-_CREATED: Final = frozenset(("created", "date", "created_at"))
-_REVISED: Final = frozenset(("updated", "modified", "revised", "updated_at", "lastmod"))
+LABELS: Final = frozenset(("tags", "labels", "tag", "keywords"))
+IDENTS: Final = frozenset(("uid", "uuid"))
+CREATED: Final = frozenset(("created", "date", "created_at"))
+REVISED: Final = frozenset(("updated", "modified", "revised", "updated_at", "lastmod"))
 
 
 def read_markdown_note(data: bytes) -> Note:
@@ -50,13 +52,13 @@ def read_markdown_note(data: bytes) -> Note:
         value = values[0] if len(values) == 1 else ""
         if key == "title" and value:
             title = value
-        elif key in _LABELS:
+        elif key in LABELS:
             labels.extend(label.lstrip("#") for label in values)
-        elif key in _IDENTS and value:
+        elif key in IDENTS and value:
             ident = own_ident(value)
-        elif key in _CREATED and (moment := read_time(value)) is not None:
+        elif key in CREATED and (moment := read_time(value)) is not None:
             created = moment
-        elif key in _REVISED and (moment := read_time(value)) is not None:
+        elif key in REVISED and (moment := read_time(value)) is not None:
             revised = moment
         else:
             more.extend(line.rstrip() for line in lines)
@@ -76,6 +78,32 @@ def read_markdown_note(data: bytes) -> Note:
     )
 
 
+class Parts(Struct, frozen=True):
+    """A text, taken apart."""
+
+    fields: list[tuple[str, list[str]]]
+    """Of the front matter: each one's key in lower case, with its lines."""
+    body: str
+
+
+def parts_of(content: bytes) -> Parts:
+    """Front matter and body.
+
+    Raises:
+        ItemRejected: not UTF-8, or control characters.
+    """
+    text = checked_text(content)
+    front = _FRONT.match(text)
+    if front is None:
+        return Parts([], text)
+    return Parts([(key, lines) for key, lines in _fields(front[1]) if lines], text[front.end() :])
+
+
+def labels_of(lines: list[str]) -> list[str]:
+    """The labels in the lines of a field that holds them."""
+    return [label.lstrip("#") for label in _values(lines)]
+
+
 def marked_markdown(content: bytes, ident: Ident, mark: str) -> bytes:
     """The text under another ident, with a marked title in its front matter."""
     text = checked_text(content)
@@ -85,7 +113,7 @@ def marked_markdown(content: bytes, ident: Ident, mark: str) -> bytes:
     title = marked_title(note.title or (heading[1].strip() if heading is not None else ""), mark)
     kept: list[str] = []
     for key, lines in _fields(front[1]) if front is not None else ():
-        if key != "title" and key not in _IDENTS:
+        if key != "title" and key not in IDENTS:
             kept.extend(line.rstrip("\r\n") for line in lines)
     quoted = (f"title: {json.dumps(title)}", f"uid: {json.dumps(ident)}")
     return "\n".join(("---", *quoted, *kept, "---", note.body)).encode()

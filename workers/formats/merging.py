@@ -10,7 +10,8 @@ result.
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
-from typing import Generic, Protocol, TypeVar
+from difflib import SequenceMatcher
+from typing import Final, Generic, Protocol, TypeVar
 
 from msgspec import Struct
 
@@ -18,6 +19,10 @@ from orchestrator.items import Copy, Damaged, File, Folder, Found, Item, Side, U
 from orchestrator.ports import Combined, Live, Origins, Recognised, Rules
 
 Payload = TypeVar("Payload")
+
+
+class TwoThingsError(Exception):
+    """No one item can hold both sides."""
 
 
 class Value(Struct, Generic[Payload], frozen=True, kw_only=True):
@@ -221,6 +226,50 @@ def within(part: str, whole: str) -> bool:
     before = r"(?<!\w)" if part[:1].isalnum() else ""
     after = r"(?!\w)" if part[-1:].isalnum() else ""
     return re.search(before + re.escape(part) + after, whole) is not None
+
+
+MOST_LINES: Final = 2_000
+"""Comparing takes the square of it."""
+
+
+def with_changes_of_both(base: str, mine: str, theirs: str) -> str | None:
+    """The text that `base` became on both sides; None where both changed the same lines.
+
+    None, too, where lines repeat so that nobody can say which of them changed.
+    """
+    both = _changed_by_both(base, mine, theirs)
+    if both is None or _changed_by_both(base, both, theirs) != both:
+        return None
+    return both
+
+
+def _changed_by_both(base: str, mine: str, theirs: str) -> str | None:
+    lines, one, other = (text.splitlines(keepends=True) for text in (base, mine, theirs))
+    if max(map(len, (lines, one, other))) > MOST_LINES:
+        return None
+    in_one, in_other = _places(lines, one), _places(lines, other)
+    common = [at for at in range(len(lines)) if at in in_one and at in in_other]
+    done: list[str] = []
+    start = start_one = start_other = 0
+    for at in [*common, len(lines)]:
+        end_one, end_other = in_one.get(at, len(one)), in_other.get(at, len(other))
+        before = lines[start:at]
+        changed, changed_too = one[start_one:end_one], other[start_other:end_other]
+        if changed_too in (before, changed):
+            done += changed
+        elif changed == before:
+            done += changed_too
+        else:
+            return None
+        done += lines[at : at + 1]
+        start, start_one, start_other = at + 1, end_one + 1, end_other + 1
+    return "".join(done)
+
+
+def _places(lines: Sequence[str], other: Sequence[str]) -> dict[int, int]:
+    """Which line is which one of the other text."""
+    blocks = SequenceMatcher(None, lines, other, autojunk=False).get_matching_blocks()
+    return {at + n: there + n for at, there, size in blocks for n in range(size)}
 
 
 # What a category gives back --------------------------------------------------------------------

@@ -27,9 +27,11 @@ from workers.formats.calendar_properties import (
 from workers.formats.calendar_records import ZONE, Envelope, Node, node, reading
 from workers.formats.calendar_writing import PRODUCT, Writable, write_component
 from workers.formats.content_lines import Line, escape, fields, fold
+from workers.formats.journal_notes import KEPT
 from workers.formats.likenesses import hashed, words
 from workers.formats.merging import (
     Reader,
+    TwoThingsError,
     Value,
     checked,
     latest,
@@ -41,6 +43,8 @@ from workers.formats.time_zones import zone_name
 
 _WHEN: Final = frozenset({"DTSTART", "DTEND", "DUE", "DURATION", "RRULE", "EXRULE"})
 _STATE: Final = frozenset({"STATUS", "PERCENT-COMPLETE", "COMPLETED"})
+_TEXT: Final = frozenset({"DESCRIPTION", KEPT})
+"""A note's text, and how it was written before it became a journal entry."""
 _SCHEDULE: Final = frozenset({"DTSTART", "RRULE", "EXRULE"})
 _OVERRIDE: Final = "RECURRENCE-ID"
 _LISTS: Final = frozenset({Holds.TEXTS, Holds.MOMENTS})
@@ -103,7 +107,10 @@ def merged_item(
     if mine is None or theirs is None or seen is None:
         return None
     older = thing(base.content, component) if base is not None else None
-    merged = merged_thing(mine, theirs, older, ident=seen.ident, wins=wins)
+    try:
+        merged = merged_thing(mine, theirs, older, ident=seen.ident, wins=wins)
+    except TwoThingsError:
+        return None
     if merged is None:
         return None
     content, origins = merged
@@ -253,7 +260,7 @@ class _Merging:
             [value for value in self.values(recovered) if value.key],
             () if base is None else self.values(base),
             wins=self.wins,
-            form=_FORM,
+            form=_ComponentForm(notes=live.name == "VJOURNAL"),
         )
         self.told.append(origins)
         lines: list[Line] = []
@@ -320,6 +327,8 @@ def _field(line: Line, single: bool) -> str:  # noqa: FBT001  a property of the 
         return "DTSTART"
     if line.name in _STATE:
         return "STATUS"
+    if line.name in _TEXT:
+        return "DESCRIPTION"
     return line.name if single else ""
 
 
@@ -344,21 +353,27 @@ def _moment_of(entry: bytes) -> bytes:
 class _ComponentForm(Struct, frozen=True):
     """How a component holds two values."""
 
+    notes: bool = False
+
     def joined(self, value: Value[Parts], other: Value[Parts]) -> Value[Parts]:
         """Nothing is said besides."""
         del other
         return value
 
     def both(self, value: Value[Parts], other: Value[Parts]) -> Value[Parts] | None:
-        """Descriptions are one text."""
-        mine, theirs = _only_line(value), _only_line(other)
-        if value.field != "DESCRIPTION" or mine is None or theirs is None:
+        """Descriptions are one text; those of notes only where one holds the other."""
+        if value.field != "DESCRIPTION":
             return None
-        first, second = text_of(mine), text_of(theirs)
+        first, second = _description(value), _description(other)
         if within(second, first):
             return value
         if within(first, second):
             return other
+        mine = _only_line(value)
+        if self.notes:
+            raise TwoThingsError
+        if mine is None:
+            return None
         text = escape(f"{first}\n\n{second}".encode("utf-8", "surrogateescape"))
         line = relined(mine, text)
         meant = frozenset(entries(line, property_of(line), _no_zone))
@@ -381,11 +396,13 @@ class _ComponentForm(Struct, frozen=True):
         return found
 
 
-_FORM: Final = _ComponentForm()
-
-
 def _no_zone(name: str) -> bytes:
     return name.encode("utf-8", "surrogateescape")
+
+
+def _description(value: Value[Parts]) -> str:
+    lines = (part for part in value.holds if isinstance(part, Line) and part.name != KEPT)
+    return "\n\n".join(map(text_of, lines))
 
 
 def _only_line(value: Value[Parts]) -> Line | None:
