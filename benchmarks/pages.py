@@ -107,7 +107,15 @@ def pages(
     yield "status", lambda: progress.status(run_id)
     yield "failure groups", lambda: progress.causes(run_id)
     yield "one user by id", lambda: progress.user(run_id, f"user-{chance.randrange(users)}")
-    for words in ("", "state:settled", "state:failed", "state:failed category:photos"):
+    for words in (
+        "",
+        "state:settled",
+        "state:failed",
+        "state:failed category:photos",
+        "wave:pilot",
+        "wave:everyone state:failed",
+        "cause:aaaaaa",
+    ):
         query = parse(words.split(), plan)
         yield (
             f"units {words}".strip(),

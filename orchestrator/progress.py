@@ -340,6 +340,7 @@ class Progress:
                         unit.c.run == run_id,
                         text(f"({WITH_LOSSES})"),
                         _after(after),
+                        run_user.c.number >= after[0],  # or all users before are walked
                     )
                     .order_by(unit.c.user, unit.c.phase)
                     .limit(PAGE)

@@ -9,10 +9,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Self
 
-from sqlalchemy import ColumnElement, Select, and_, or_, select, tuple_
+from sqlalchemy import ColumnElement, ScalarSelect, Select, and_, func, or_, select, tuple_
 
 from orchestrator.errors import PlanInvalid
-from orchestrator.ledger.schema import exception, run_user, unit
+from orchestrator.ledger.schema import cell, exception, run_user, unit
 from orchestrator.lifecycle import UnitState
 from orchestrator.plan import Plan
 from orchestrator.sealing import Sealer
@@ -109,15 +109,30 @@ def matching(
         conditions.append(unit.c.phase.in_(query.phases))
     for sign, number in query.attempts:
         conditions.append(_compare(unit.c.attempts, sign, number))
-    if query.waves or query.users:
+    if query.waves:
+        conditions.append(_of_waves(run_id, query.waves, walked.c.user))
+    if query.users:
         chosen = chosen.join(
             run_user, and_(run_user.c.run == unit.c.run, run_user.c.number == unit.c.user)
         )
-    if query.waves:
-        conditions.append(run_user.c.wave.in_(query.waves))
-    if query.users:
         conditions.append(or_(*(_is_user(name, sealer) for name in query.users)))
     return chosen.where(*conditions).order_by(walked.c.user, walked.c.phase)
+
+
+def _of_waves(run_id: str, waves: Sequence[int], number: ColumnElement[int]) -> ColumnElement[bool]:
+    """Whether a user is in one of these waves: numbers follow their order, so a wave is a range."""
+
+    def users_to(wave: int) -> ScalarSelect[int]:
+        before = select(func.coalesce(func.sum(cell.c.units), 0)).where(
+            cell.c.run == run_id, cell.c.phase == 0, cell.c.wave < wave
+        )
+        return before.scalar_subquery()
+
+    def between(first: int, last: int) -> ColumnElement[bool]:
+        return and_(number >= users_to(first), number < users_to(last + 1))
+
+    each = or_(*(between(wave, wave) for wave in waves))
+    return and_(between(min(waves), max(waves)), each)
 
 
 def _is_user(name: str, sealer: Sealer) -> ColumnElement[bool]:

@@ -341,8 +341,9 @@ def upsert(
     maker = postgresql_insert if connection.dialect.name == "postgresql" else sqlite_insert
     statement = maker(table)
     keys: list[Column[Any]] = list(table.primary_key.columns)
-    if ignore:
-        connection.execute(statement.on_conflict_do_nothing(index_elements=keys), rows)
+    if ignore:  # what is returned lets SQLAlchemy send a thousand rows at once
+        missing = statement.on_conflict_do_nothing(index_elements=keys).returning(keys[0])
+        connection.execute(missing, list(rows)).close()
         return
     names = [name for name in rows[0] if name not in table.primary_key.columns]
     given = statement.excluded
