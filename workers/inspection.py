@@ -19,7 +19,7 @@ from orchestrator.ledger.database import insert_all
 from orchestrator.ledger.flow import moment
 from orchestrator.ledger.keys import Ids
 from orchestrator.ledger.leases import Batch
-from orchestrator.ledger.schema import decline, listed, run, run_user
+from orchestrator.ledger.schema import cell, decline, listed, run, run_user
 from orchestrator.lifecycle import BatchState
 from orchestrator.plan import Plan, Wave
 from orchestrator.ports import Capabilities, Inventory
@@ -68,8 +68,91 @@ def inspect(work: Workplace, held: Batch) -> None:
     Something that is away is asked `ATTEMPTS` times, a little later each, before the run is
     refused.
     """
+    with work.ledger.read() as connection:
+        about = connection.execute(select(run.c.about).where(run.c.id == held.run)).scalar_one()
+    if about is not None:
+        _inspect_targets(work, held)
+        return
     with closing(Roll(work.sealer)) as roll:
         _inspect(work, held, roll)
+
+
+def _inspect_targets(work: Workplace, held: Batch) -> None:
+    """Of a run about another one only the targets matter; its users and units are known."""
+    work.forget(held.run)
+    site = work.site(held.run)
+    with work.ledger.read() as connection:
+        cells = connection.execute(
+            select(cell.c.phase, cell.c.wave, cell.c.units)
+            .where(cell.c.run == held.run)
+            .order_by(cell.c.phase, cell.c.wave)
+        ).all()
+    phases = [site.plan.phases[number] for number in sorted({row.phase for row in cells})]
+    try:
+        capabilities = {
+            name: site.target(name).inspect([p.restore for p in phases if p.to == name])
+            for name in {phase.to: None for phase in phases}
+        }
+    except Unavailable as error:
+        _away(work, held, error)
+        return
+    finally:
+        work.forget(held.run)
+    _record_targets(work, held, capabilities, [tuple(row) for row in cells])
+
+
+def _record_targets(
+    work: Workplace,
+    held: Batch,
+    capabilities: dict[str, Capabilities],
+    scope: Sequence[tuple[Any, ...]],
+) -> None:
+    """What is approved: of which run, by which release, how many units, and whose they are."""
+    with work.ledger.begin() as connection:
+        row = connection.execute(select(run).where(run.c.id == held.run)).one()
+        behind = connection.execute(select(run.c.digest).where(run.c.id == row.about)).scalar_one()
+        whose = hashlib.sha256()
+        users = 0
+        for one in connection.execute(
+            select(run_user.c.user_hash)
+            .where(run_user.c.run == held.run)
+            .order_by(run_user.c.number)
+            .execution_options(yield_per=ROWS_AT_ONCE)
+        ):
+            whose.update(one.user_hash)
+            users += 1
+        parts = {
+            row.purpose: row.about,
+            "digest": behind,
+            "code": row.code_version,
+            "units": scope,
+            "users": whose.hexdigest(),
+        }
+        inventory = {
+            "sources": {},
+            "capabilities": msgspec.to_builtins(capabilities),
+            "warnings": _target_warnings(capabilities),
+        }
+        connection.execute(
+            update(run)
+            .where(run.c.id == held.run)
+            .values(
+                digest=hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest(),
+                users=users,
+                inventory=json.dumps(inventory, sort_keys=True),
+            )
+        )
+        leases.end(connection, held, state=BatchState.DONE)
+
+
+def _target_warnings(capabilities: dict[str, Capabilities]) -> list[str]:
+    found = [f"target {name}: {note}" for name, one in capabilities.items() for note in one.notes]
+    found += [
+        f"target {name} cannot compare versions: an undo leaves everything there as it is"
+        for name, one in capabilities.items()
+        if not one.compare_and_set
+    ]
+    return found
 
 
 def _inspect(work: Workplace, held: Batch, roll: Roll) -> None:

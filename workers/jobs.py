@@ -17,6 +17,7 @@ from orchestrator import VERSION
 from orchestrator.causes import Cause, cause_of
 from orchestrator.doorbell import JOB
 from orchestrator.errors import LeaseLost, Unavailable
+from orchestrator.findings import UNDO, VERIFY
 from orchestrator.ledger import leases
 from orchestrator.ledger.database import Ledger
 from orchestrator.ledger.leases import Batch, Ring
@@ -30,9 +31,13 @@ from orchestrator.sealing import load_sealer
 from orchestrator.settings import Settings
 from workers.app import app
 from workers.assignment import load
+from workers.backing_off import postpone
 from workers.credentials import resolve
 from workers.inspection import inspect, lease_kept
-from workers.restore import Restoration, postpone
+from workers.restore import Restoration
+from workers.trailing import set_out
+from workers.undoing import Undo
+from workers.verification import Verification
 from workers.workplace import Workplace
 
 log = get_logger("worker")
@@ -62,6 +67,8 @@ def _answer(work: Workplace, ring: Ring) -> None:
             case "inspect":
                 with lease_kept(work, held):
                     inspect(work, held)
+            case kind if kind in {VERIFY, UNDO}:
+                _go_over(work, held)
             case _:
                 _restore(work, held)
     except Unavailable as error:  # the ledger: what sources and targets do is told to it
@@ -89,6 +96,16 @@ def _restore(work: Workplace, held: Batch) -> None:
         postpone(work, held, error)
         return
     Restoration(work, task).carry_out()
+
+
+def _go_over(work: Workplace, held: Batch) -> None:
+    """Verify or undo. Raises `Unavailable` when the ledger is away: then the lease lapses."""
+    try:
+        going = set_out(work, held)
+    except Unavailable as error:
+        postpone(work, held, error)
+        return
+    (Undo(going) if held.kind == UNDO else Verification(going)).carry_out()
 
 
 def _fingerprint(error: Exception) -> str:
