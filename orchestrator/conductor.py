@@ -19,7 +19,7 @@ from orchestrator import VERSION, admission, flow_control
 from orchestrator.causes import Cause
 from orchestrator.doorbell import CeleryDoorbell, Doorbell
 from orchestrator.errors import ReinstateError, Unavailable
-from orchestrator.ledger import expansion, flow, leadership, leases, pressure
+from orchestrator.ledger import expansion, flow, leadership, leases, pressure, setting_back
 from orchestrator.ledger.database import Ledger
 from orchestrator.ledger.outcomes import fail_lone_unit
 from orchestrator.ledger.pressure import Targets
@@ -80,6 +80,8 @@ class Conductor:
         self._awaiting: dict[str, int] = {}
         """The same, of units that wait for another phase of their user."""
         self._targets = Targets()
+        self._latest = 0
+        """The ledger's time at the last tick that led."""
 
     def tick(self) -> bool:
         """Do what is due now; whether anything moved. Raises `Unavailable` when it could not."""
@@ -97,6 +99,7 @@ class Conductor:
             )
             if self._term is None:
                 return False
+            self._follow_clock(connection, now)
             busy = self._reclaim(connection, now)
             for run_id, state in flow.active_runs(connection):
                 busy |= self._look_after(connection, run_id, state, now)
@@ -104,6 +107,13 @@ class Conductor:
         if rings:
             self._doorbell.ring(rings, expires=self._lease_ms / 1000)
         return busy or bool(rings)
+
+    def _follow_clock(self, connection: Connection, now: int) -> None:
+        if setting_back.was_set_back(before=self._latest, now=now):
+            log.warning("ledger_clock_set_back", duration_ms=self._latest - now)
+            setting_back.follow(connection, before=self._latest, now=now)
+            self._targets = Targets()
+        self._latest = now
 
     def _dispatch(self, connection: Connection, now: int) -> list[leases.Ring]:
         """Hand out what workers and targets have room for."""

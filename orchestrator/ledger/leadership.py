@@ -33,7 +33,11 @@ def lead(
         update(conductor)
         .where(
             conductor.c.id == _ROW,
-            or_(conductor.c.lease_until < now, conductor.c.holder == name),
+            or_(
+                conductor.c.lease_until < now,
+                conductor.c.lease_until > now + 2 * lease_ms,  # the clock was set back since
+                conductor.c.holder == name,
+            ),
         )
         .values(term=conductor.c.term + 1, holder=name, lease_until=now + lease_ms)
         .returning(conductor.c.term)

@@ -6,7 +6,7 @@ them moves forward, so that it holds however many they are.
 
 from collections.abc import Mapping
 
-from sqlalchemy import Connection, case, delete, func, select, update
+from sqlalchemy import Connection, and_, case, delete, func, select, update
 
 from orchestrator.flow_control import Answers, Circuit, Flow, adjusted, probed
 from orchestrator.ledger.database import insert_missing, upsert
@@ -104,6 +104,10 @@ def keep_circuit(connection: Connection, run_id: str, target: str, flow: Flow) -
     )
 
 
+LONGEST_QUEUE_MS = 600_000
+"""Nobody waits longer for a limit: what was taken further ahead is of a clock that was set back."""
+
+
 def reserve(connection: Connection, held: Batch, costs: Mapping[str, float], *, now: int) -> float:
     """Take what is to be written out of the phase's allowance; how many seconds to wait for it.
 
@@ -115,7 +119,8 @@ def reserve(connection: Connection, held: Batch, costs: Mapping[str, float], *, 
     longest = 0.0
     for name, cost in costs.items():
         until = allowance.c[f"{name}_until"]
-        start = case((until > now, until), else_=now)
+        taken = and_(until > now, until <= now + LONGEST_QUEUE_MS)
+        start = case((taken, until), else_=now)
         end = connection.execute(
             update(allowance)
             .where(allowance.c.run == held.run, allowance.c.phase == held.phase)

@@ -10,6 +10,7 @@ import pytest
 
 from tests.faults.breakable import Breakable
 from tests.faults.cargo import BOTH, CONTACTS, Cargo
+from tests.faults.clocks import Clock
 from tests.faults.installation import Installation, Process
 
 SLOWLY = BOTH.replace("pim}", "pim, limits: {rate: 500/s}}")
@@ -51,6 +52,25 @@ def test_a_postgresql_that_is_cut_off_read_only_or_crashes_loses_and_doubles_not
         breakable.come_back()
         here.finish(run)
         assert here.processes["conductor1"].starts == 1
+    assert cargo.wrongs() == []
+
+
+@pytest.mark.guarantee(18)
+def test_a_ledger_whose_clock_is_set_ahead_and_back_by_an_hour_loses_and_doubles_nothing(
+    fresh_database, tmp_path
+):
+    cargo = Cargo(tmp_path / "cargo", users=400, phases=SLOWLY)
+    clock = Clock(fresh_database)
+    with Installation(tmp_path / "home", ledger_url=fresh_database) as here:
+        here.start(workers=2, conductors=2)
+        run = here.submit(cargo.plan, cargo.folder)
+        here.until(here.holders)
+        for seconds in (3600, 0, -3600):
+            clock.set(seconds)
+            before = here.settled(run)
+            here.until(lambda before=before: here.settled(run) > before)
+        here.finish(run)
+        assert "ledger_clock_set_back" in here.log("conductor1") + here.log("conductor2")
     assert cargo.wrongs() == []
 
 

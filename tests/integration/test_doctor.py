@@ -15,6 +15,7 @@ from orchestrator.ledger.versions import stamp
 from orchestrator.sealing import load_sealer
 from orchestrator.settings import Settings
 from tests.brokers import RedisServer, redis_server
+from tests.faults.clocks import Clock
 
 __all__ = ["redis_server"]
 KEY = base64.b64encode(bytes(32)).decode()
@@ -152,6 +153,15 @@ def test_the_newest_facts_of_a_ledger_are_told_with_what_to_do(tmp_path, fresh_d
     schema = look(tmp_path, LEDGER_URL=fresh_database, KEY=KEY)["schema"]
     assert (schema.ok, "newer release" in schema.fix) == (False, True)
     ledger.close()
+
+
+@pytest.mark.guarantee(18)
+def test_a_clock_that_differs_from_the_ledgers_is_found(tmp_path, fresh_database):
+    Clock(fresh_database).set(-90)
+    checks = look(tmp_path, LEDGER_URL=fresh_database, KEY=KEY)
+    assert not checks["clock"].ok
+    assert checks["clock"].found.startswith(("89", "90"))
+    assert "NTP" in checks["clock"].fix
 
 
 @pytest.mark.guarantee(18)
