@@ -10,6 +10,7 @@ from orchestrator.causes import Cause
 from orchestrator.findings import UNDO, VERIFY
 from orchestrator.items import UserId
 from orchestrator.ledger.database import among, within
+from orchestrator.ledger.deaths import poisonous
 from orchestrator.ledger.keys import KeyRing, Sealed, opened
 from orchestrator.ledger.leases import Batch
 from orchestrator.ledger.outcomes import UnitResult
@@ -77,9 +78,11 @@ def load(work: Workplace, held: Batch) -> Assignment:
             run=held.run,
         )
         released = _released(connection, work, held, units)
-    for unit_work in units if by_hand or released else ():
+        poison = _poisonous(connection, held)
+    for unit_work in units if by_hand or released or poison else ():
         unit_work.hands = by_hand.get(unit_work.user_hash, {})
         unit_work.released = released.get(unit_work.user, {})
+        unit_work.poisonous = poison.get(unit_work.user, frozenset())
     incident = site.plan.incident
     return Assignment(
         held=held,
@@ -97,6 +100,13 @@ def load(work: Workplace, held: Batch) -> Assignment:
         units=units,
         postponed=postponed,
     )
+
+
+def _poisonous(connection: Connection, held: Batch) -> dict[int, frozenset[bytes]]:
+    """Asked for where an attempt came before: nobody dies of a batch that nobody has worked on."""
+    if held.attempts == 1 and held.members is None:
+        return {}
+    return poisonous(connection, held.run, held.phase, first=held.first, last=held.last)
 
 
 def _members(

@@ -17,8 +17,12 @@ from orchestrator import VERSION
 from orchestrator.causes import Cause, cause_of
 from orchestrator.doorbell import JOB
 from orchestrator.errors import LeaseLost, Unavailable
+<<<<<<< ours
 from orchestrator.findings import UNDO, VERIFY
 from orchestrator.ledger import leases
+=======
+from orchestrator.ledger import deaths, leases
+>>>>>>> theirs
 from orchestrator.ledger.database import Ledger
 from orchestrator.ledger.leases import Batch, Ring
 from orchestrator.ledger.outcomes import give_up
@@ -33,6 +37,7 @@ from workers.app import app
 from workers.assignment import load
 from workers.backing_off import postpone
 from workers.credentials import resolve
+from workers.in_hand import InHand
 from workers.inspection import inspect, lease_kept
 from workers.restore import Restoration
 from workers.trailing import set_out
@@ -47,9 +52,22 @@ def perform(work: Workplace, ring: Ring) -> None:
     """Answer one ring: claim its batch and work it off. Never raises for what a batch does."""
     work.deadline(work.lease_ms / 1000)
     try:
+        _bury(work)
         _answer(work, ring)
     finally:
+        work.in_hand.let_go()
         work.deadline(0)
+
+
+def _bury(work: Workplace) -> None:
+    """Tell the ledger what the dead of this machine had in their hands."""
+    try:
+        for one in work.in_hand.left_behind():
+            log.warning("worker_died", run_id=one.run, batch=one.batch)
+            with work.ledger.begin() as connection:
+                deaths.bury(connection, one, now=work.ledger.clock(connection))
+    except Unavailable as error:
+        log.warning("ledger_away", cause=_fingerprint(error))  # the notes stay where they are
 
 
 def _answer(work: Workplace, ring: Ring) -> None:
@@ -156,13 +174,21 @@ HANDED_BACK = 5
 
 
 def _give_up(work: Workplace, held: Batch, error: Exception) -> None:
-    """Split the batch until the guilty unit stands alone; alone, it has failed."""
+    """Split the batch until the guilty unit stands alone; alone, it has failed.
+
+    Where a copy was in hand, it is the copy's: as if the worker had died of it.
+    """
+    in_hand = work.in_hand.held()
     why: Cause = cause_of(error, category="", kind="")
     log.error("batch_failed", run_id=held.run, batch=held.id, cause=why.fingerprint, exc_info=error)
     work.forget(held.run)
     try:
         with work.ledger.begin() as connection:
-            give_up(connection, held, why, now=work.ledger.clock(connection))
+            now = work.ledger.clock(connection)
+            if in_hand is not None and deaths.record(connection, in_hand, now=now):
+                leases.end(connection, held, state=BatchState.READY)
+            else:
+                give_up(connection, held, why, now=now)
     except (LeaseLost, Unavailable):
         log.warning("lease_lost", batch=held.id, run_id=held.run)
 
@@ -198,6 +224,7 @@ def workplace() -> Workplace:
             monotonic=time.monotonic,
             sleep=time.sleep,
             deadline=die_after,
+            in_hand=InHand(settings.home / "in-hand"),
         )
     return _workplaces[pid]
 

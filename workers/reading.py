@@ -28,6 +28,7 @@ from orchestrator.items import (
 from orchestrator.ports import Category, Rules
 from orchestrator.reasons import Reason
 from orchestrator.reconcile import precedence
+from workers.in_hand import UNWATCHED, Watch
 
 CONTENT_BUDGET = 32 * 1024 * 1024
 """Bytes of contents that one unit keeps in memory."""
@@ -92,6 +93,7 @@ class Reading:
     category: Category
     rules: Rules
     beat: Callable[[], None]
+    watch: Watch = UNWATCHED
     ambiguous: bool = False
     mended: frozenset[str] = frozenset()
     """SHA-256 of damaged copies that an operator mended: the files of the first source."""
@@ -151,13 +153,10 @@ class Reading:
             elif base is not None:
                 unread[base.trust, base.ordinal] = ident
         for trust in {trust for trust, _ in unread}:
-            stream = self.category.read(self.recovered[trust].folder, self.rules)
-            for ordinal, copy in enumerate(stream):
+            for ordinal, copy in enumerate(self._stream(self.recovered[trust])):
                 ident = unread.get((trust, ordinal))
                 if ident is not None and isinstance(copy, Copy):
                     found[ident] = copy.item
-                if ordinal % 256 == 0:
-                    self.beat()
         return found
 
     def portions(self, *, items: int, size: int) -> Iterator[list[Winner]]:
@@ -168,7 +167,8 @@ class Reading:
             portion.append(winner)
             held += winner.copy.item.size
             if len(portion) >= items or held >= size:
-                yield portion
+                with self.watch.in_hand.put_down():
+                    yield portion
                 portion, held = [], 0
         if portion:
             yield portion
@@ -183,20 +183,28 @@ class Reading:
         for candidate in self._best.values():
             wanted[candidate.trust].add(candidate.ordinal)
         for part in self.recovered:
-            for ordinal, found in enumerate(self.category.read(part.folder, self.rules)):
+            for ordinal, found in enumerate(self._stream(part)):
                 if ordinal in wanted[part.trust] and isinstance(found, Copy):
                     yield Winner(copy=found, source=part.source)
-                if ordinal % 256 == 0:
+
+    def _stream(self, part: Recovered, files: "_Files | None" = None) -> Iterator[Found]:
+        """What one source holds, with a heartbeat now and then."""
+        files = files or _Files(part, self.watch)
+        folder = Folder(owner=part.folder.owner, files=files)
+        found = _unowned(folder) if self.ambiguous else self.category.read(folder, self.rules)
+        for ordinal, one in enumerate(found):
+            yield one
+            if ordinal % 256 == 0:
+                with self.watch.in_hand.put_down():
                     self.beat()
+        self.watch.in_hand.let_go()
 
     def read(self) -> None:
         """Take in every source. Raises `Unavailable` when one of them is away."""
         named: list[Ident] = []
         for part in self.recovered:
-            sizes: dict[str, int] = {}
-            folder = _measured(part.folder, sizes)
-            stream = _unowned(folder) if self.ambiguous else self.category.read(folder, self.rules)
-            for ordinal, found in enumerate(stream):
+            files = _Files(part, self.watch)
+            for ordinal, found in enumerate(self._stream(part, files)):
                 match found:
                     case Copy():
                         self._take(found, part.trust, ordinal)
@@ -211,9 +219,7 @@ class Reading:
                             named.append(ident)
                     case Framing():
                         self.bytes_framing += found.span.length
-                if ordinal % 256 == 0:
-                    self.beat()
-            self.bytes_read += sum(sizes.values())
+            self.bytes_read += files.size
         self._broken = {ident for ident in named if ident not in self._best}
         self._collapse()
 
@@ -341,36 +347,51 @@ def _is_older(rank: Rank, than: Rank) -> bool:
     return intact and merit == other_merit and dated and other_dated and at < other_at
 
 
-def _measured(folder: Folder, sizes: dict[str, int]) -> Folder:
-    """The same folder; `sizes` learns how many bytes each file turned out to have."""
-    return Folder(owner=folder.owner, files=_MeasuredFiles(folder, sizes))
+class _Files:
+    """A folder's files: each is measured, and watched when it is about to be parsed."""
 
+    def __init__(self, part: Recovered, watch: Watch) -> None:
+        self._files = part.folder.files
+        self._source = part.source
+        self._watch = watch
+        self._listed = 0
+        """Bytes that the source says they have."""
+        self._beyond: dict[str, int] = {}
+        """Of files that turned out to be longer or shorter: by how much."""
 
-@dataclass(frozen=True, slots=True)
-class _MeasuredFiles:
-    folder: Folder
-    sizes: dict[str, int]
+    @property
+    def size(self) -> int:
+        """Bytes that they turned out to have."""
+        return self._listed + sum(self._beyond.values())
 
     def __iter__(self) -> Iterator[File]:
-        for file in self.folder.files:
-            yield self._measure(file)
+        listed = 0
+        for file in self._files:
+            listed += file.size
+            for companion in file.beside:
+                listed += companion.size
+            yield self._watched(file)
+        self._listed = listed
 
-    def _measure(self, file: File) -> File:
-        sizes = self.sizes
-        sizes.setdefault(file.name, file.size)
-
+    def _watched(self, file: File) -> File:
         def read() -> bytes:
+            self._watch.before()
             try:
                 data = file.read()
+                self._watch.take(self._source, file.name, data)
             except ItemRejected:
-                sizes[file.name] = file.size
+                self._beyond.pop(file.name, None)
                 raise
-            sizes[file.name] = len(data)
+            if len(data) != file.size:
+                self._beyond[file.name] = len(data) - file.size
             return data
 
-        beside = tuple(self._measure(companion) for companion in file.beside)
         return File(
-            name=file.name, size=file.size, read=read, modified=file.modified, beside=beside
+            name=file.name,
+            size=file.size,
+            read=read,
+            modified=file.modified,
+            beside=tuple(map(self._watched, file.beside)) if file.beside else (),
         )
 
 

@@ -17,6 +17,7 @@ from orchestrator.plan import OnConflict
 from workers.assignment import Assignment
 from workers.backing_off import retry_at, try_again
 from workers.deciding import Deciding, Open, left_out
+from workers.in_hand import Watch
 from workers.pace import Throttle
 from workers.reading import Reading, Recovered, Winner
 from workers.tenure import Stopped, Tenure
@@ -46,6 +47,9 @@ class Restoration:
         self._most_items = throttle.most_items(CHUNK_ITEMS)
         self._most_bytes = throttle.most_bytes(CHUNK_BYTES)
         self._tenure = Tenure(work, task.held, task.ring, task.postponed)
+        held = task.held
+        work.in_hand.begin(batch=held.id, epoch=held.epoch, phase=held.phase, run=held.run)
+        self._key = work.sealer.sign(b"copy", held.run.encode())
         self._deciding = Deciding(task)
         self._writing = Writing(work, task, self._tenure, throttle)
 
@@ -102,6 +106,7 @@ class Restoration:
                 task.category,
                 task.rules,
                 self._tenure.beat,
+                Watch(self._work.in_hand, unit.user, self._key, unit.poisonous),
                 ambiguous=unit.ambiguous,
                 mended=frozenset(unit.released),
                 merging=unit.policy is OnConflict.MERGE,

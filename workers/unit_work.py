@@ -74,6 +74,8 @@ class UnitWork(Struct, kw_only=True):
     """The plan's, or what this user chose."""
     released: dict[str, bytes] = {}
     """Copies that an operator mended, by the SHA-256 of what was quarantined."""
+    poisonous: frozenset[bytes] = frozenset()
+    """Copies that nobody shall take into their hands any more: see `ledger.deaths`."""
     reading: Reading | None = None
     trouble: Cause | None = None
     """Why items are still pending."""
@@ -168,9 +170,7 @@ class UnitWork(Struct, kw_only=True):
             reason=reason,
             sha256=sha256(evidence.data).hexdigest(),
             length=len(evidence.data),
-            sealed=self.seal(
-                encode(evidence), quarantine_context(self.run, self.user, self.phase)
-            ),
+            sealed=self.seal(encode(evidence), quarantine_context(self.run, self.user, self.phase)),
         )
 
     def books(self) -> Books:
@@ -206,9 +206,7 @@ class UnitWork(Struct, kw_only=True):
             account=self.account(),
         )
 
-    def not_yet(
-        self, why: Cause, *, state: UnitState, not_before: int
-    ) -> UnitResult:
+    def not_yet(self, why: Cause, *, state: UnitState, not_before: int) -> UnitResult:
         """The result of a unit that has to be tried again, or has failed."""
         return UnitResult(
             user=self.user,

@@ -21,6 +21,7 @@ from orchestrator.plan import Plan
 from orchestrator.plan_text.document import plan_from_document
 from orchestrator.ports import Capabilities, Category, Source, Surroundings, Target
 from orchestrator.sealing import Sealer
+from workers.in_hand import InHand
 
 KEPT_RUNS = 4
 """So many runs' connections stay open in one process."""
@@ -81,6 +82,7 @@ class Workplace:
     deadline: Callable[[float], None] = lambda _: None
     """Ends this process after so many seconds unless called again; 0: never. A lease that lapsed
     must not be worked under, not even by a process that was frozen and does not know."""
+    in_hand: InHand = field(default_factory=InHand)
     _sites: dict[str, Site] = field(default_factory=dict[str, Site])
 
     def site(self, run_id: str) -> Site:
@@ -106,6 +108,7 @@ class Workplace:
         for site in self._sites.values():
             site.close()
         self._sites.clear()
+        self.in_hand.close()
         self.ledger.close()
 
     def _open(self, connection: Connection, run_id: str) -> Site:

@@ -11,12 +11,11 @@ import pytest
 
 from orchestrator.errors import Unavailable
 from orchestrator.ledger.leadership import leader
-from orchestrator.lifecycle import UnitState
 from tests.faults.cargo import BOTH, CONTACTS, Cargo
-from tests.faults.installation import ROOT, Installation
-from tests.faults.test_material import brittle, causes, small_disk
+from tests.faults.installation import Installation
+from tests.faults.test_material import causes, small_disk
 
-__all__ = ["brittle", "small_disk"]
+__all__ = ["small_disk"]
 
 SLOWLY = CONTACTS.replace("pim}", "pim, limits: {rate: 400/s}}")
 STEADILY = BOTH.replace("pim}", "pim, limits: {rate: 500/s}}")
@@ -132,30 +131,6 @@ def test_a_redis_that_is_wiped_killed_full_read_only_or_hung_loses_and_doubles_n
         here.finish(run)
         assert here.processes["conductor1"].starts == 1
     assert cargo.wrongs() == []
-
-
-@pytest.mark.guarantee(11)
-@pytest.mark.guarantee(16)
-def test_a_segfault_and_an_endless_loop_fail_their_own_unit_and_all_others_are_restored(
-    brittle, tmp_path
-):
-    cargo = Cargo(tmp_path / "cargo", users=3, phases=CONTACTS, waves="{name: everyone}")
-    devices = cargo.folder / "devices"
-    for user in cargo.users:
-        (devices / user / "contacts").rename(devices / user / "brittle")
-    for user, word in ((cargo.users[0], "segfault"), (cargo.users[2], "endless")):
-        (devices / user / "brittle" / "1.vcf").write_text(word)
-    path = os.pathsep.join((str(brittle), str(ROOT)))
-    with Installation(tmp_path / "home", environ={"PYTHONPATH": path}) as here:
-        here.start()
-        run = here.submit(cargo.plan.replace("contacts", "brittle"), cargo.folder)
-        here.finish(run)
-        status = here.progress.status(run)
-        (cause,) = status.causes
-        assert (cause.code, cause.units, cause.state) == ("poison", 2, UnitState.FAILED)
-    restored = cargo.folder / "restored"
-    assert {path.parts[-3] for path in restored.glob("user*/*/*")} == {"user1"}
-    assert len(list(restored.glob("user*/*/*"))) == 3
 
 
 def test_whoever_freezes_or_vanishes_in_mid_transaction_does_not_hold_up_the_others(

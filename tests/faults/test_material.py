@@ -1,4 +1,4 @@
-"""What workers read and write misbehaves: poison, a full disk, sources that come and go."""
+"""What workers read and write misbehaves: a full disk, sources that come and go."""
 
 import contextlib
 import os
@@ -8,75 +8,8 @@ from collections import Counter
 
 import pytest
 
-from orchestrator.catalogue import installed
-from orchestrator.lifecycle import UnitState
 from tests.faults.cargo import CONTACTS, Cargo
-from tests.faults.installation import ROOT, Installation
-
-BRITTLE = '''
-"""A category of tests alone: contacts, but some content ends whoever reads it."""
-
-import os
-import signal
-from dataclasses import dataclass
-
-from workers.categories.contacts import Contacts
-
-
-@dataclass(frozen=True, kw_only=True)
-class Brittle(Contacts):
-    """Contacts that break."""
-
-    def read(self, folder, rules):
-        for file in folder.files:
-            data = file.read()
-            if b"segfault" in data:
-                os.kill(os.getpid(), signal.SIGSEGV)
-            while b"endless" in data:
-                pass
-        yield from super().read(folder, rules)
-
-
-KIND = Brittle
-'''
-
-
-@pytest.fixture
-def brittle(tmp_path, monkeypatch):
-    """Where a plug-in is installed that brings the category `brittle`."""
-    site = tmp_path / "site"
-    package, info = site / "brittle_kinds", site / "brittle_kinds-1.dist-info"
-    package.mkdir(parents=True)
-    info.mkdir()
-    (package / "__init__.py").write_text("")
-    (package / "brittle.py").write_text(BRITTLE)
-    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: brittle-kinds\nVersion: 1\n")
-    (info / "entry_points.txt").write_text("[reinstate.categories]\ntests = brittle_kinds\n")
-    monkeypatch.syspath_prepend(str(site))
-    installed.cache_clear()
-    yield site
-    installed.cache_clear()
-
-
-@pytest.mark.guarantee(11)
-@pytest.mark.guarantee(16)
-def test_an_endless_loop_fails_its_own_unit_and_its_neighbour_is_restored(brittle, tmp_path):
-    cargo = Cargo(tmp_path / "cargo", users=2, phases=CONTACTS, waves="{name: everyone}")
-    devices = cargo.folder / "devices"
-    for user in cargo.users:
-        (devices / user / "contacts").rename(devices / user / "brittle")
-    (devices / "user0" / "brittle" / "1.vcf").write_text("endless")
-    path = os.pathsep.join((str(brittle), str(ROOT)))
-    with Installation(tmp_path / "home", environ={"PYTHONPATH": path}) as here:
-        here.start()
-        run = here.submit(cargo.plan.replace("contacts", "brittle"), cargo.folder)
-        here.finish(run)
-        status = here.progress.status(run)
-        (cause,) = status.causes
-        assert (cause.code, cause.units, cause.state) == ("poison", 1, UnitState.FAILED)
-    restored = cargo.folder / "restored"
-    assert {path.parts[-3] for path in restored.glob("user*/*/*")} == {"user1"}
-    assert len(list(restored.glob("user*/*/*"))) == 3
+from tests.faults.installation import Installation
 
 
 @pytest.fixture
