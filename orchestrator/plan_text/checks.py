@@ -16,6 +16,7 @@ from orchestrator.plan_text.kind_options import quoted
 from orchestrator.plan_text.language import GateText
 from orchestrator.plan_text.problems import Problems
 from orchestrator.plan_text.yaml_values import Node, Place, Scalar
+from orchestrator.ports import Merging
 
 _PATH_KEYS = frozenset({"path", "paths", "file", "folder", "root", "directory", "database"})
 _SQLITE = re.compile(r"sqlite(?:\+[a-z]+)?:///(?P<path>[^?#]+)")
@@ -217,6 +218,7 @@ def _check_phases(draft: Draft, problems: Problems) -> None:
             )
         _check_from(phase, sources, problems)
         _check_repairs(phase, problems)
+        _check_merging(phase, draft, problems)
         if index == 0 and phase.text is not None and phase.text.scope == "user":
             problems.add(
                 "no-predecessor",
@@ -284,6 +286,24 @@ def _check_repairs(phase: PhaseDraft, problems: Problems) -> None:
                 f"{phase.path}.repairs[{index}]",
                 hint=suggest(name.value, known),
             )
+
+
+def _check_merging(phase: PhaseDraft, draft: Draft, problems: Problems) -> None:
+    """Only what consists of fields can be merged field by field."""
+    category, word = phase.category, phase.scalar("on_conflict")
+    if category is None or phase.text is None or issubclass(category, Merging):
+        return
+    asked = phase.text.on_conflict or draft.defaults.on_conflict
+    named = phase.scalar("restore")
+    if asked is OnConflict.MERGE and named is not None:
+        problems.add(
+            "cannot-merge",
+            f"{quoted(str(named.value))} has no fields that could be merged"
+            + ("" if word is not None else ", and merge is the plan's default"),
+            (word or named).place,
+            f"{phase.path}.{'on_conflict' if word is not None else 'restore'}",
+            hint="give this phase on_conflict: newest, keep-live, keep-both or replace",
+        )
 
 
 def _check_gate(node: Node | None, gate: GateText | None, path: str, problems: Problems) -> None:

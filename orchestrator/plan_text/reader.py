@@ -6,7 +6,6 @@ from typing import Any, TypeVar
 from orchestrator.catalogue import Catalogue, Family
 from orchestrator.errors import NotFound, Unavailable
 from orchestrator.options.spellings import Misspelt
-from orchestrator.plan import OnConflict
 from orchestrator.plan_text.draft import Draft, KindDraft, PhaseDraft, child, scalar
 from orchestrator.plan_text.kind_options import missing_key, quoted, read_section, unknown_key
 from orchestrator.plan_text.language import (
@@ -75,7 +74,6 @@ class PlanReader:
         draft.targets = self._kinds(root, "targets", self.catalogue.targets)
         draft.waves = self._waves(child(root, "waves"))
         defaults = child(root, "defaults")
-        self._later_policy(defaults, "defaults")
         draft.defaults = self._section(DefaultsText, defaults, "defaults") or draft.defaults
         draft.phases = self._phases(child(root, "phases"))
         return draft
@@ -243,7 +241,6 @@ class PlanReader:
             hint = "{restore: contacts, to: …}"
             self.problems.add("wrong-type", message, node.place, path, hint=hint)
             return draft
-        self._later_policy(node, path)
         named = scalar(node, "restore")
         if named is not None and isinstance(named.value, str):
             draft.category = self._kind(
@@ -264,9 +261,3 @@ class PlanReader:
             for key, entry in rest.items():
                 self.problems.add_all([unknown_key(key, entry, path, _PHASE_KEYS)])
         return draft
-
-    def _later_policy(self, node: Node | None, path: str) -> None:
-        word = scalar(node, "on_conflict")
-        if word is not None and word.value == OnConflict.MERGE.value:
-            hint = "newest, keep-live, keep-both or replace"
-            self._later("'merge'", word.place, f"{path}.on_conflict", hint)

@@ -16,6 +16,7 @@ from orchestrator.catalogue import Catalogue, Family, installed
 from orchestrator.plan import OnConflict
 from orchestrator.plan_text.kind_options import classes_of, prepare
 from orchestrator.plan_text.language import DefaultsText, Name, PhaseText, PlanText
+from orchestrator.ports import Merging
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 _DEFINITIONS = "#/$defs/{model}"
@@ -37,7 +38,6 @@ def plan_schema(catalogue: Catalogue | None = None) -> dict[str, Any]:
             ref_template=_DEFINITIONS,
         )
     definitions: dict[str, Any] = _untitled(shared.get("$defs", {}))
-    definitions["OnConflict"]["enum"].remove(OnConflict.MERGE.value)  # not available yet
     parts = {name: _resolved(schemas[name, "validation"], definitions) for name in classes}
     plan = parts.pop("plan")
     phase = parts.pop("phase")
@@ -152,6 +152,7 @@ def _phase(
         "properties": {
             **phase["properties"],
             "restore": {"const": word},
+            "on_conflict": _policies(phase["properties"]["on_conflict"], kind),
             "repairs": repairs,
             **{
                 name: option
@@ -162,6 +163,14 @@ def _phase(
         "required": ["restore", "to", *options.get("required", [])],
         "additionalProperties": False,
     }
+
+
+def _policies(any_policy: dict[str, Any], kind: type[Any]) -> dict[str, Any]:
+    """What a category's phase can ask for: merge only where it has fields to merge."""
+    if issubclass(kind, Merging):
+        return any_policy
+    words = [policy.value for policy in OnConflict if policy is not OnConflict.MERGE]
+    return {**any_policy, "anyOf": [{"enum": words}, {"type": "null"}]}
 
 
 def _one_of(parts: Mapping[str, Any], sort: str) -> dict[str, Any]:

@@ -15,7 +15,6 @@ from orchestrator.cli.exits import Exit
 from orchestrator.cli.main import COMMANDS
 from orchestrator.cli.reference import reference
 from orchestrator.lifecycle import BatchState, CellState, RunState, UnitState
-from orchestrator.plan import OnConflict
 from orchestrator.reasons import Reason
 from orchestrator.settings import KNOWN
 from tests.command_line import COMMAND, Shell, shell
@@ -82,7 +81,6 @@ def test_what_is_said_to_be_missing_is_missing():
     missing = text_of("plans/README.md").partition("## Not available yet")[2].partition("##")[0]
     assert not set(re.findall(r"`(\w+)`", missing)) & set(known.targets.names())
     assert not {"undo", "verify"} & set(COMMANDS)
-    assert OnConflict.MERGE.value in text_of("plans/README.md").partition("## Not available yet")[2]
 
 
 # Links --------------------------------------------------------------------------------------------

@@ -100,7 +100,9 @@ CHANGES = {
     "a number for a name": {"name": 5},
     "a duration without unit": {"defaults": {"backoff": "30"}},
     "a share without %": {"waves": [{"name": "a", "share": 0.1}]},
-    "a policy that is not there yet": {"defaults": {"on_conflict": "merge"}},
+    "merging what has no fields": {
+        "phases": [{"restore": "high_scores", "to": "pim", "on_conflict": "merge"}]
+    },
     "too many approvals": {"approvals": 10},
     "no phases": {"phases": []},
     "an unknown category": {"phases": [{"restore": "photo", "to": "pim"}]},

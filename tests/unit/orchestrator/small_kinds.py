@@ -15,7 +15,7 @@ from orchestrator.options.references import Location, Secret
 
 @dataclass(frozen=True, kw_only=True)
 class Contacts:
-    """A category with repairs and an option."""
+    """A category with repairs and an option, whose items can be merged."""
 
     repairs: ClassVar[dict[str, str]] = {
         "derive-name": "…",
@@ -27,6 +27,9 @@ class Contacts:
     photo_size: Size = 1 << 20
     """The largest embedded photo."""
     skew: Duration = timedelta(hours=1)
+
+    def merge(self) -> None:
+        """Never asked."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -276,8 +276,10 @@ def test_what_is_wrong_with_the_frame_of_a_text_shows_among_the_rest():
         (9, "  pim: {kind: webdav}", [("not-available", 9, 15)]),
         (9, "  pim: {kind: http}", [("not-available", 9, 15)]),
         (13, "notify: {webhook: {url: env:HOOK_URL}}", [("not-available", 13, 1)]),
-        (13, "defaults: {on_conflict: merge}", [("not-available", 13, 25)]),
-        (15, "  - {restore: contacts, to: pim, on_conflict: merge}", [("not-available", 15, 47)]),
+        # only what consists of fields is merged
+        (13, "defaults: {on_conflict: merge}", [("cannot-merge", 16, 15)]),
+        (15, "  - {restore: contacts, to: pim, on_conflict: merge}", []),
+        (16, "  - {restore: notes, to: pim, on_conflict: merge}", [("cannot-merge", 16, 44)]),
         # secrets
         (7, "  more: {kind: rows, url: env:U, password: hunter2}", [("inline-secret", 7, 44)]),
         (7, "  more: {kind: rows, url: env:U, password: ''}", [("bad-reference", 7, 44)]),
