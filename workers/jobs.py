@@ -17,12 +17,8 @@ from orchestrator import VERSION
 from orchestrator.causes import Cause, cause_of
 from orchestrator.doorbell import JOB
 from orchestrator.errors import LeaseLost, Unavailable
-<<<<<<< ours
 from orchestrator.findings import UNDO, VERIFY
-from orchestrator.ledger import leases
-=======
 from orchestrator.ledger import deaths, leases
->>>>>>> theirs
 from orchestrator.ledger.database import Ledger
 from orchestrator.ledger.leases import Batch, Ring
 from orchestrator.ledger.outcomes import give_up
