@@ -7,6 +7,7 @@ the loss unless the policy is `replace`.
 from datetime import datetime
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from orchestrator.books import Note, Outcome
 from orchestrator.items import Copy, Digest, Item, Side
@@ -51,6 +52,10 @@ class Hand(Struct, frozen=True, kw_only=True, gc=False):
     """Of what was merged: what came from where."""
     buried: str = ""
     """The version of the tombstone that an undo of ours left; nothing else is by our hand."""
+    returned: bool = False
+    """An undo of ours put back what its user had; only when that was is by our hand."""
+    dated: datetime | None = None
+    """With `returned`: when its user had changed it."""
 
 
 class Create(Struct, frozen=True, kw_only=True, gc=False):
@@ -128,6 +133,10 @@ def decide(
     equal, or the same thing typed in again. `can_replace`: it replaces exactly the version that
     was looked at; where it does not, the live item stays.
     """
+    if hand is not None and hand.returned:
+        if isinstance(live, Standing) and live.digest == hand.digest:
+            live = replace(live, modified=_later(hand.dated, live.revised))
+        hand = None
     match live:
         case Tombstone():
             return _after_deletion(item, live, hand=hand, as_of=as_of)
@@ -314,3 +323,9 @@ def _is_better(item: Item, live: Standing, *, merit: int, as_of: datetime) -> bo
     if live.modified is None or live.modified > as_of or item.revised is None:
         return False
     return item.revised > live.modified
+
+
+def _later(one: datetime | None, other: datetime | None) -> datetime | None:
+    if one is None or other is None:
+        return one or other
+    return max(one, other)

@@ -232,7 +232,7 @@ class Deciding:
                 hand=hand,
                 outcome=Outcome.MERGED,
                 origins=str(combined.origins),
-                before=Before(live.content, live.attachments, live.entry.version),
+                before=Before.of(live),
             )
             decided.planned.append(plan)
         elif isinstance(decision, Create):

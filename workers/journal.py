@@ -1,11 +1,13 @@
 """What a unit is about to change, sealed; and what earlier attempts and runs did by our hand."""
 
 from collections.abc import Iterable, Iterator, Sequence
+from datetime import datetime
 from enum import StrEnum
-from typing import Any
+from typing import Any, Self
 
 import msgspec
 from msgspec import Struct
+from msgspec.structs import replace
 from sqlalchemy import Connection, select
 
 from orchestrator.books import Note, Outcome
@@ -13,6 +15,7 @@ from orchestrator.items import Attachment, Digest, Ident
 from orchestrator.ledger.database import among
 from orchestrator.ledger.keys import KeyRing, Sealed, opened
 from orchestrator.ledger.schema import journal
+from orchestrator.ports import Live
 from orchestrator.reconcile import Hand
 from orchestrator.sealing import Sealer
 
@@ -23,6 +26,12 @@ class Before(Struct, frozen=True, array_like=True):
     content: bytes
     attachments: tuple[Attachment, ...]
     version: str
+    modified: datetime | None = None
+
+    @classmethod
+    def of(cls, live: Live) -> Self:
+        """What is there now."""
+        return cls(live.content, live.attachments, live.entry.version, live.entry.modified)
 
 
 class Undoing(StrEnum):
@@ -57,6 +66,8 @@ class Intent(Struct, frozen=True, array_like=True):
     outcome: Outcome = Outcome.RESTORED
     origins: str = ""
     """Of what is merged: what comes from where."""
+    dated: datetime | None = None
+    """Of what an undo puts back: when its user had changed it."""
 
 
 _encode = msgspec.msgpack.Encoder().encode
@@ -124,14 +135,18 @@ def hands(
 
 
 def _let_go(of_user: dict[Ident, Hand], ident: Ident, intent: Intent) -> None:
-    """Nothing of this item is by our hand any more, but for the tombstone that an undo left."""
-    of_user.pop(ident, None)
-    if not intent.digest and intent.left:
+    """Nothing of this item is by our hand any more, but for when it was put back or removed."""
+    known = of_user.pop(ident, None)
+    if intent.proves and known is not None:
+        of_user[ident] = replace(known, buried=intent.left)
+    elif intent.digest or intent.left:
         of_user[ident] = Hand(
-            digest=Digest(b""),
+            digest=Digest(intent.digest),
             verified=False,
             outcome=Outcome.RESTORED,
             this_run=False,
             ref=intent.ref,
+            returned=bool(intent.digest),
+            dated=intent.dated,
             buried=intent.left,
         )

@@ -7,6 +7,7 @@ own id, with what it takes away: so a crash changes nothing, and an undo is undo
 
 from collections import Counter
 from collections.abc import Sequence
+from datetime import datetime
 from itertools import groupby
 
 from msgspec import Struct
@@ -43,6 +44,8 @@ class Change(Struct, frozen=True, kw_only=True):
     """What it leads to, in the words of the journal."""
     item: Item | None = None
     """What is put back; None: what is there is removed."""
+    dated: datetime | None = None
+    """When its user had changed what is put back."""
 
     @property
     def undone(self) -> Undone:
@@ -160,7 +163,11 @@ class Undo:
             item = self._item(spot, step, before)
             changes.append(
                 Change(
-                    spot=spot, there=there, step=_step_of(step, there, after=item.digest), item=item
+                    spot=spot,
+                    there=there,
+                    step=_step_of(step, there, after=item.digest),
+                    item=item,
+                    dated=before.modified,
                 )
             )
         return changes
@@ -278,7 +285,8 @@ class Undo:
             change.step,
             change.spot.place.ref,
             self._undoing,
-            before=live and Before(live.content, live.attachments, live.entry.version),
+            before=None if live is None else Before.of(live),
+            dated=change.dated,
             proves=False,
         )
 
@@ -416,6 +424,7 @@ def _intent(
     undoing: Undoing,
     *,
     before: Before | None = None,
+    dated: datetime | None = None,
     left: str = "",
     proves: bool = True,
 ) -> Intent:
@@ -431,6 +440,7 @@ def _intent(
         proves=proves,
         outcome=step.outcome,
         origins=step.origins,
+        dated=dated,
     )
 
 

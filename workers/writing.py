@@ -108,7 +108,7 @@ class Writing:
             if live is None or live.entry.version != plan.write.expected:
                 befores.vanished.append(plan.open)
                 continue
-            befores.images[id(plan)] = Before(live.content, live.attachments, live.entry.version)
+            befores.images[id(plan)] = Before.of(live)
             kept.append(plan)
         return kept, befores
 

@@ -3,14 +3,32 @@
 import random
 
 import pytest
+from sqlalchemy import insert, select, update
 
+from orchestrator.aftercare import Aftercare
 from orchestrator.audit import audit
 from orchestrator.books import imbalances
-from orchestrator.lifecycle import RunState
-from tests.afterwards import Afterwards, as_if_undone, seen
+from orchestrator.errors import NotFound, Refused
+from orchestrator.findings import Why, undone
+from orchestrator.ledger.schema import exception, unit
+from orchestrator.lifecycle import RunState, UnitState
+from orchestrator.query import Query
+from tests.afterwards import AS_OF, LATER, Afterwards, as_if_undone, seen
+from tests.faults.simulation.population import content
 from tests.in_process import Service
+from workers.sources import memory as source
+from workers.targets import memory as target
 
 POLICIES = ("newest", "replace", "keep-both")
+VDIR = """
+version: 1
+name: folders
+incident: {{as_of: 2009-10-01T00:00:00Z}}
+sources: {{core: {{kind: memory, name: core}}}}
+targets: {{live: {{kind: vdir, path: live{more}}}}}
+phases: [{{restore: notes, to: live}}]
+approvals: 0
+"""
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -73,3 +91,185 @@ def test_what_nobody_changed_since_is_as_before_and_the_rest_stays(small, policy
 
 def gone_as_before(world, now, key):
     return now.get(key) == world.before.get(key)
+
+
+@pytest.mark.guarantee(10)
+@pytest.mark.parametrize("seed", range(5))
+def test_undoing_an_undo_brings_back_what_the_run_restored(small, seed):
+    world = Afterwards(small, random.Random(seed), policy="newest")
+    run = world.restored()
+    after = seen()
+    undo = world.undo(run)
+    assert seen() == world.before
+    redo = world.undo(undo)
+    settled(small, redo)
+    assert seen() == after
+    assert world.undone(redo)["left"] == 0
+    again = world.undo(run)
+    settled(small, again)
+    assert seen() == world.before
+
+
+@pytest.mark.guarantee(10)
+@pytest.mark.parametrize("seed", range(4))
+def test_an_undo_of_an_undo_leaves_what_was_changed_in_between(small, seed):
+    world = Afterwards(small, random.Random(seed))
+    run = world.restored()
+    restored = seen()
+    undo = world.undo(run)
+    undone = seen()
+    now = world.edited()
+    redo = world.undo(undo)
+    settled(small, redo)
+    assert seen() == as_if_undone(restored, undone, now)
+
+
+def test_what_was_undone_is_restored_by_a_later_run_as_if_for_the_first_time(service):
+    world = Afterwards(service, random.Random(5))
+    run = world.restored()
+    after, books = seen(), service.status(run).books
+    world.undo(run)
+    assert seen() == world.before
+    again = world.restored()
+    assert seen() == after
+    assert service.status(again).books == books
+
+
+def test_what_a_user_deleted_after_an_undo_stays_deleted(small):
+    world = Afterwards(small, random.Random(1))
+    run = world.restored()
+    world.undo(world.undo(run))
+    gone = [key for key in seen() if key not in world.before]
+    for category, owner, ref in gone:
+        target.store("live").delete(category, owner, ref, at=LATER)
+    world.restored()
+    assert not set(gone) & seen().keys()
+
+
+def test_an_undo_takes_only_what_the_query_asks_for(small):
+    world = Afterwards(small, random.Random(2))
+    run = world.restored()
+    after = seen()
+    undo = world.undo(run, "category:notes", "user:u1", "user:u2")
+    settled(small, undo)
+    for key, restored in after.items():
+        category, owner, _ = key
+        taken = category == "notes" and owner in {"u1", "u2"}
+        assert seen().get(key) == (world.before.get(key) if taken else restored)
+    assert {row["user"] for row in units(small, undo)} <= {"u1", "u2"}
+    assert {row["category"] for row in units(small, undo)} == {"notes"}
+
+
+def units(service, run_id):
+    return service.progress.units(run_id, Query(), limit=1000)
+
+
+def test_users_keep_their_numbers_and_waves_in_an_undo(small):
+    world = Afterwards(small, random.Random(2))
+    run = world.restored()
+    undo = world.undo(run)
+    of_run = {(row["user"], row["number"], row["wave"]) for row in units(small, run)}
+    of_undo = {(row["user"], row["number"], row["wave"]) for row in units(small, undo)}
+    assert of_undo <= of_run
+    assert {wave for _, _, wave in of_undo} == {"canary", "everyone"}
+
+
+def test_an_undo_asks_for_approvals_by_others(small):
+    world = Afterwards(small, random.Random(2), approvals=2)
+    run = world.restored()
+    after = seen()
+    undo = world.undo(run, rest=False)
+    small.go_on()
+    assert small.progress.state(undo) is RunState.AWAITING_APPROVAL
+    with pytest.raises(Refused):
+        small.runs.approve(undo, who="mia", reason="my own")
+    assert seen() == after
+    world.approve(undo)
+    settled(small, undo)
+    assert seen() == world.before
+
+
+def test_while_a_run_is_undone_nothing_of_it_is_tried_again(small):
+    world = Afterwards(small, random.Random(2))
+    run = world.restored()
+    undo = world.undo(run, rest=False)
+    with pytest.raises(Refused):
+        world.undo(run)
+    break_one(small, run)
+    with pytest.raises(Refused):
+        small.retry(run)
+    small.runs.cancel(undo, who="mia", reason="no")
+    assert small.retry(run) == 1
+
+
+def break_one(service, run_id):
+    """Let one unit have failed."""
+    with service.ledger.begin() as connection:
+        one = connection.execute(select(unit).where(unit.c.run == run_id).limit(1)).one()
+        these = (unit.c.run == run_id, unit.c.user == one.user, unit.c.phase == one.phase)
+        connection.execute(update(unit).where(*these).values(state=UnitState.FAILED))
+        connection.execute(
+            insert(exception).values(
+                run=run_id, user=one.user, phase=one.phase, state="failed", cause="abcdef", since=0
+            )
+        )
+
+
+def test_only_what_wrote_can_be_undone(small):
+    world = Afterwards(small, random.Random(2))
+    run = world.restored()
+    verify = world.verify(run)
+    with pytest.raises(Refused):
+        world.undo(verify)
+    with pytest.raises(NotFound):
+        world.undo(run, "user:nobody")
+    second = world.restored()  # everything is there already
+    with pytest.raises(NotFound):
+        world.undo(second)
+
+
+@pytest.mark.guarantee(8)
+def test_nothing_is_put_back_for_whom_asked_to_be_erased(small):
+    world = Afterwards(small, random.Random(0), policy="replace", approvals=2)
+    run = world.restored()
+    after = seen()
+    undo = world.undo(run)
+    assert seen() == world.before
+    small.runs.decline(run, ["u1", "u3"], who="mia")
+    redo = world.undo(undo)
+    settled(small, redo)
+    assert {key: v for key, v in seen().items() if key[1] not in {"u1", "u3"}} == {
+        key: v for key, v in after.items() if key[1] not in {"u1", "u3"}
+    }
+    for key, there in seen().items():
+        if key[1] in {"u1", "u3"}:
+            assert world.before.get(key) == there
+
+
+def test_a_target_that_cannot_compare_keeps_everything_and_says_so(tmp_path):
+    service = Service(tmp_path)
+    source.put("core", {"ann": {"notes": {"a": content("notes", "x", "annx", AS_OF)}}})
+    text = VDIR.format(more="")
+    run = service.run(text)
+    [file] = (tmp_path / "live").rglob("*.json")
+    undo = Aftercare(service.ledger, service.sealer).undo(run, Query(), who="mia", reason="x")
+    service.go_on()
+    settled(service, undo)
+    assert file.exists()
+    assert undone(service.status(undo).books)["left"] == 1
+    [item] = service.progress.user(undo, "ann").categories[0].items
+    assert item["reason"] == Why.UNSAFE
+    assert any("undo leaves" in warning for warning in service.status(undo).warnings)
+
+
+def test_an_undo_on_folders_leaves_them_as_they_were(tmp_path):
+    service = Service(tmp_path)
+    source.put("core", {"ann": {"notes": {"a": content("notes", "x", "annx", AS_OF)}}})
+    run = service.run(VDIR.format(more=", exclusive: true"))
+    assert list((tmp_path / "live").rglob("*.json"))
+    undo = Aftercare(service.ledger, service.sealer).undo(run, Query(), who="mia", reason="x")
+    service.go_on()
+    settled(service, undo)
+    assert not list((tmp_path / "live").rglob("*.json"))
+    run = service.run(VDIR.format(more=", exclusive: true"))
+    assert service.status(run).books.restored == 1
