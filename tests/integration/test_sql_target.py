@@ -271,7 +271,7 @@ def test_a_survey_longer_than_a_page_is_complete(service):
         (
             "account TEXT, uid TEXT, card TEXT, v TEXT, UNIQUE (account, uid)",
             {"version": "v"},
-            "column v (version) is no whole number",
+            "column v (version) is no time or whole number",
         ),
         (
             "account TEXT, uid TEXT, card TEXT, UNIQUE (account, uid)",
@@ -380,6 +380,81 @@ def test_a_partitioned_table_is_replaced_by_its_version_column_or_not_at_all(pos
         entry = next(e for e in target.survey("contacts", [OWNER]) if e.ref == f"{version}")
         answer = one(target, replace(entry, b"new"))
         assert answer.fate is (Fate.DONE if able else Fate.CONFLICT)
+
+
+DATED = """
+    CREATE TABLE people (
+        account TEXT, uid TEXT, card TEXT, changed {kind} NOT NULL, gone {kind},
+        PRIMARY KEY (account, uid)
+    )
+"""
+
+
+def dated_target(service, kind="TIMESTAMP"):
+    """A table that has nothing to compare but when its rows changed: partitions have no xmin."""
+    if service.sqlite:
+        service.execute(DATED.format(kind=kind))
+    else:
+        service.execute(DATED.format(kind=kind) + "PARTITION BY LIST (account)")
+        service.execute("CREATE TABLE everybody PARTITION OF people DEFAULT")
+    columns = Table(
+        table="people",
+        user="account",
+        ident="uid",
+        content="card",
+        modified="changed",
+        version="changed",
+        deleted="gone",
+    )
+    target = service.target(tables={"contacts": columns})
+    return target, target.inspect(["contacts"])
+
+
+def test_rows_are_compared_by_when_they_changed_where_nothing_else_tells(service):
+    target, able = dated_target(service)
+    assert (able.compare_and_set, able.tombstones) == (True, True)
+    assert any("times of change" in note for note in able.notes)
+    one(target, create(target, OWNER, "a", b"old"))
+    [first] = target.survey("contacts", [OWNER])
+    assert one(target, replace(first, b"new")).fate is Fate.DONE
+    assert one(target, replace(first, b"late")).fate is Fate.CONFLICT
+    [second] = target.survey("contacts", [OWNER])
+    assert second.modified > first.modified == NOW  # at the same moment by the clock
+    service.execute("UPDATE people SET card = 'hers', changed = '2009-10-13 09:00:00.000000'")
+    assert one(target, replace(second, b"ours")).fate is Fate.CONFLICT
+    assert fetch(target, OWNER, "a").content == b"hers"
+    [entry] = target.survey("contacts", [OWNER])
+    [gone] = target.remove("contacts", [removal(entry)])
+    assert gone.fate is Fate.DONE
+    [tombstone] = target.survey("contacts", [OWNER])
+    assert tombstone.deleted
+    assert tombstone.version == gone.version != entry.version
+
+
+@pytest.mark.parametrize("kind", ["TIMESTAMPTZ", "TIMESTAMPTZ(3)", "TIMESTAMP(4)"])
+def test_two_changes_within_one_tick_of_the_column_are_two_versions(postgresql, kind):
+    target, able = dated_target(postgresql, kind)
+    assert able.compare_and_set
+    versions = [one(target, create(target, OWNER, "a", b"0")).version]
+    for text_of_it in (b"1", b"2", b"3"):
+        [entry] = target.survey("contacts", [OWNER])
+        versions.append(one(target, replace(entry, text_of_it)).version)
+    assert len(set(versions)) == 4
+
+
+def test_the_zone_of_a_session_does_not_change_a_version(postgresql):
+    target, _ = dated_target(postgresql, "TIMESTAMPTZ")
+    one(target, create(target, OWNER, "a", b"0"))
+    [entry] = target.survey("contacts", [OWNER])
+    name = make_url(postgresql.url).database
+    postgresql.execute(f"ALTER DATABASE \"{name}\" SET timezone TO 'Asia/Kathmandu'")
+    target.close()
+    assert one(target, replace(entry, b"1")).fate is Fate.DONE
+
+
+def test_a_time_of_whole_seconds_is_no_version(postgresql):
+    with pytest.raises(Unavailable, match="too coarse"):
+        dated_target(postgresql, "TIMESTAMP(0)")
 
 
 def test_a_foreign_key_that_refuses_the_probe_is_told_and_does_no_harm(service):

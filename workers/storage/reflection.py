@@ -28,7 +28,7 @@ _ALLOWED: Final[Mapping[str, frozenset[Family]]] = {
     "revised": frozenset({Family.TIME}),
     "modified": frozenset({Family.TIME}),
     "deleted": frozenset({Family.TIME, Family.BOOLEAN}),
-    "version": frozenset({Family.INTEGER}),
+    "version": frozenset({Family.INTEGER, Family.TIME}),
 }
 _OURS: Final = {
     "user": Family.TEXT,
@@ -38,6 +38,11 @@ _OURS: Final = {
     "revised": Family.TIME,
     "modified": Family.TIME,
 }
+_TICKS: Final = {None: "1 microsecond", 6: "1 microsecond", 5: "10 microseconds"} | {
+    4: "100 microseconds",
+    3: "1 millisecond",
+}
+"""By the digits that a time has after its seconds."""
 _ORDINARY: Final = "r"
 ATTACHMENTS: Final = ("user_id", "ident", "name", "content")
 
@@ -155,12 +160,16 @@ class _Reflection:
             self.problems.append(f"column {name} ({role}) is no {wanted}")
         if role in {"user", "ident"} and type(kind).__name__ in self._loose:
             self.problems.append(f"column {name} ({role}) takes different texts for one")
+        tick = _TICKS.get(getattr(kind, "precision", None) if family is Family.TIME else None)
+        if tick is None and role == "version":
+            self.problems.append(f"column {name} (version) is too coarse: give it milliseconds")
         plain = family is Family.TEXT and not isinstance(kind, types.Enum)
         return Column(
             name=self.dialect.identifier_preparer.quote_identifier(name),
             family=family,
             cast=None if plain or self.dialect.name == "sqlite" else self._compiled(kind),
             zoned=getattr(kind, "timezone", False) is True,
+            tick=tick or "1 second",
         )
 
     def _compiled(self, kind: types.TypeEngine[Any]) -> str | None:
@@ -249,5 +258,6 @@ def _suits(role: str, family: Family, *, postgresql: bool) -> bool:
     allowed = _ALLOWED.get(role)
     if allowed is None or family in allowed:
         return True
-    # SQLite has no times: whoever declared them as text meant the same.
-    return not postgresql and family is Family.TEXT and Family.TIME in allowed
+    # SQLite has no times: whoever declared them as text meant the same; a version may be any text.
+    loose = not postgresql and role != "version"
+    return loose and family is Family.TEXT and Family.TIME in allowed

@@ -62,6 +62,8 @@ class _Words(Struct, frozen=True, kw_only=True):
     into: Callable[[Column, str], str]
     """An incoming text as a value of that column."""
     time_into: Callable[[Column, str], str]
+    later: Callable[[Column, str], str]
+    """Now, or a little after the time that is there already."""
     field_into: Callable[[str, Column], str]
     """A field of the incoming content as a value of that column."""
 
@@ -82,7 +84,7 @@ def _assignments(layout: Layout, words: _Words) -> list[tuple[str, str]]:
         listed.append(
             (layout.revised.name, words.time_into(layout.revised, words.given["revised"]))
         )
-    if layout.modified is not None:
+    if layout.modified is not None and not _same(layout.modified, layout.version):
         listed.append((layout.modified.name, words.time_into(layout.modified, words.given["now"])))
     if layout.deleted is not None:
         boolean = layout.deleted.family is Family.BOOLEAN
@@ -94,7 +96,9 @@ def _insertion(layout: Layout, words: _Words) -> list[tuple[str, str]]:
     """Columns of a new row. Our own tables give the first version by themselves."""
     listed = _assignments(layout, words)
     if layout.version is not None and layout.attachments is None:
-        listed.append((layout.version.name, "1"))
+        counts = layout.version.family is Family.INTEGER
+        first = "1" if counts else words.time_into(layout.version, words.given["now"])
+        listed.append((layout.version.name, first))
     return listed
 
 
@@ -102,8 +106,17 @@ def _changes(layout: Layout, words: _Words, version: str) -> str:
     """All assignments of a replace; `version` is the version column as the dialect says it."""
     listed = [f"{name} = {value}" for name, value in _assignments(layout, words)]
     if layout.version is not None:
-        listed.append(f"{layout.version.name} = {version} + 1")
+        listed.append(f"{layout.version.name} = {_next(layout.version, words, version)}")
     return ", ".join(listed)
+
+
+def _next(column: Column, words: _Words, version: str) -> str:
+    """The version after this one."""
+    return f"{version} + 1" if column.family is Family.INTEGER else words.later(column, version)
+
+
+def _same(one: Column, other: Column | None) -> bool:
+    return other is not None and one.name == other.name
 
 
 def _burial(layout: Layout, words: _Words, version: str) -> str:
@@ -113,11 +126,11 @@ def _burial(layout: Layout, words: _Words, version: str) -> str:
         return ""
     now = words.time_into(deleted, words.given["now"])
     listed = [f"{deleted.name} = {'TRUE' if deleted.family is Family.BOOLEAN else now}"]
-    if layout.modified is not None:
+    if layout.modified is not None and not _same(layout.modified, layout.version):
         at = words.time_into(layout.modified, words.given["now"])
         listed.append(f"{layout.modified.name} = {at}")
-    if layout.version is not None:
-        listed.append(f"{layout.version.name} = {version} + 1")
+    if layout.version is not None and not _same(deleted, layout.version):
+        listed.append(f"{layout.version.name} = {_next(layout.version, words, version)}")
     if layout.attachments is not None and layout.content is not None:
         listed.append(f"{layout.content.name} = ''")
     return ", ".join(listed)
@@ -148,23 +161,17 @@ def _literal(text: str) -> str:
 
 def _postgresql(layout: Layout) -> Statements:
     user, ident = layout.user, layout.ident
-    into = _postgresql_into
+    into, now = _postgresql_into, "CAST(%(now)b AS timestamptz)"
     words = _Words(
-        given={
-            "media": "p.m",
-            "content": "p.c",
-            "revised": "p.r",
-            "now": "CAST(%(now)b AS timestamptz)",
-        },
+        given={"media": "p.m", "content": "p.c", "revised": "p.r", "now": now},
         into=into,
-        time_into=lambda column, value: value if column.zoned else f"{value} AT TIME ZONE 'UTC'",
+        time_into=_postgresql_time,
+        later=lambda column, old: (
+            f"GREATEST({_postgresql_time(column, now)}, {old} + INTERVAL '{column.tick}')"
+        ),
         field_into=_postgresql_field,
     )
-    version = "NULL"
-    if layout.system_version:
-        version = "CAST(t.xmin AS text)"
-    elif layout.version is not None:
-        version = f"CAST(t.{layout.version.name} AS text)"
+    version = _postgresql_version(layout)
     kind = "bytea" if layout.binary else "text"
     arrays = (
         "CAST(%(users)b AS text[]), CAST(%(idents)b AS text[]), CAST(%(medias)b AS text[]),"
@@ -269,6 +276,23 @@ def _version_column(layout: Layout) -> str:
     return "NULL" if layout.version is None else f"t.{layout.version.name}"
 
 
+def _postgresql_version(layout: Layout) -> str:
+    """A row's version as a text."""
+    column = layout.version
+    if layout.system_version:
+        return "CAST(t.xmin AS text)"
+    if column is None:
+        return "NULL"
+    name = f"t.{column.name}"
+    if column.family is Family.TIME and column.zoned:
+        name = f"({name} AT TIME ZONE 'UTC')"  # whatever the session's zone
+    return f"CAST({name} AS text)"
+
+
+def _postgresql_time(column: Column, value: str) -> str:
+    return value if column.zoned else f"({value} AT TIME ZONE 'UTC')"
+
+
 def _postgresql_into(column: Column, value: str) -> str:
     return value if column.cast is None else f"CAST({value} AS {column.cast})"
 
@@ -324,6 +348,10 @@ def _sqlite(layout: Layout) -> Statements:
         given={"media": ":media", "content": ":content", "revised": ":revised", "now": ":now"},
         into=lambda _, value: value,
         time_into=lambda _, value: value,
+        later=lambda _, old: (
+            f"CASE WHEN :now > {old} THEN :now"
+            f" ELSE strftime('%Y-%m-%d %H:%M:%f', {old}, '+0.001 seconds') || '000' END"
+        ),
         field_into=lambda name, _: f"json_extract(:content, {_path(name)})",
     )
     version = "NULL"

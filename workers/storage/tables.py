@@ -36,7 +36,8 @@ class Table:
     deleted: str | None = None
     """A time (when it was deleted) or a truth value; without it there are no tombstones."""
     version: str | None = None
-    """A whole number that every change adds one to."""
+    """A whole number that every change adds one to, or the time of the last change (which may be
+    `modified`, too)."""
 
 
 def own(category: str, *, schema: str | None, prefix: str) -> Table:
@@ -78,6 +79,8 @@ class Column(Struct, frozen=True, kw_only=True):
     """The type that a text has to be cast to, or None where none is needed."""
     zoned: bool = True
     """Of a time: it bears its zone; else it is taken for UTC."""
+    tick: str = "1 microsecond"
+    """Of a time: the least by which two differ."""
 
 
 class Layout(Struct, frozen=True, kw_only=True):
@@ -110,6 +113,12 @@ class Layout(Struct, frozen=True, kw_only=True):
     def versioned(self) -> bool:
         """Whether a row's version can be told."""
         return self.system_version or self.version is not None
+
+    @property
+    def versioned_by_time(self) -> bool:
+        """Whether two changes at one moment would be one version."""
+        counts = self.version is None or self.version.family is Family.INTEGER
+        return not self.system_version and not counts
 
     @property
     def binary(self) -> bool:

@@ -141,6 +141,11 @@ class SqlTarget:
             compare_and_set = compare_and_set and known.statements.replace is not None
             tombstones = tombstones and known.layout.deleted is not None
             notes.extend(self._probe(category, known))
+            if known.layout.versioned_by_time:
+                notes.append(
+                    f"{category}: versions are times of change; what is changed without changing "
+                    "that time is not noticed"
+                )
             if not known.layout.by_user:
                 notes.append(f"{category}: slow, no index of its table starts with the user")
         return Capabilities(
