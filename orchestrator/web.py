@@ -15,6 +15,8 @@ from orchestrator import VERSION
 from orchestrator.api.app import create_app
 from orchestrator.api.events import Hub
 from orchestrator.api.installation import Installation, opened
+from orchestrator.dashboard.pages import page_of_problem
+from orchestrator.dashboard.routes import ROUTERS
 from orchestrator.errors import ReinstateError
 from orchestrator.logs import configure_logs, get_logger, own_uncaught
 from orchestrator.readiness import exit_status
@@ -28,7 +30,7 @@ DRAIN_SECONDS = 5
 
 def application(installation: Installation) -> FastAPI:
     """API and pages of one installation."""
-    return create_app(installation)
+    return create_app(installation, more=ROUTERS, page_of_problem=page_of_problem)
 
 
 class _Server(uvicorn.Server):

@@ -6,7 +6,7 @@ table in docs/api.md, which the tests compare with this one.
 
 from collections.abc import Mapping
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from orchestrator.identity.roles import Caller, Role, Scope
 
@@ -45,6 +45,11 @@ def _to(
     repeatable: bool = False,
 ) -> Access:
     return Access(scope=scope, roles=roles, lead=lead, repeatable=repeatable)
+
+
+def _form(access: Access) -> Access:
+    """The same, of a page's form."""
+    return structs.replace(access, repeatable=True)
 
 
 LOOK = _to(Scope.LOOK, ALL)
@@ -126,6 +131,45 @@ ROUTES: Mapping[str, Access] = {
     "GET /api/v1/tokens": _to(Scope.ADMIN, ADMINS),
     "POST /api/v1/tokens": _to(Scope.ADMIN, ADMINS),
     "DELETE /api/v1/tokens/{token}": _to(Scope.ADMIN, ADMINS),
+    # Pages: the same rights as the routes that they show; forms carry no Idempotency-Key
+    "GET /login": PUBLIC,
+    "POST /login": PUBLIC,
+    "GET /static/{name}": PUBLIC,
+    "POST /logout": _form(LOOK),
+    "GET /": LOOK,
+    "GET /runs/{run}": LOOK,
+    "GET /runs/{run}/live": LOOK,
+    "GET /runs/{run}/plan": _to(Scope.PLAN, STAFF),
+    "POST /runs/{run}/approve": _form(APPROVE),
+    "POST /runs/{run}/promote": _form(APPROVE),
+    "POST /runs/{run}/losses/accept": _form(APPROVE),
+    "POST /runs/{run}/pause": _to(Scope.STOP, STAFF, lead=frozenset({S}), repeatable=True),
+    "POST /runs/{run}/resume": _form(STEER),
+    "POST /runs/{run}/cancel": _form(STEER),
+    "GET /runs/{run}/users": EVERYBODYS_USERS,
+    "GET /runs/{run}/losses": EVERYBODYS_USERS,
+    "POST /runs/{run}/users/find": _to(Scope.USERS, NO_VIEWER, repeatable=True),
+    "GET /runs/{run}/users/{user}": ONE_USER,
+    "POST /runs/{run}/users/{user}/reveal": REVEAL,
+    "POST /runs/{run}/users/{user}/prioritize": _to(Scope.STEER, OPERATORS | {S}, repeatable=True),
+    "GET /runs/{run}/failures": LOOK,
+    "GET /runs/{run}/retry": STEER,
+    "POST /runs/{run}/retries": _form(STEER),
+    "GET /operations/{operation}": LOOK,
+    "POST /operations/{operation}/confirm": _form(STEER),
+    "POST /operations/{operation}/continue": _form(STEER),
+    "POST /operations/{operation}/drop": _form(STEER),
+    "GET /runs/{run}/quarantine": EVERYBODYS_USERS,
+    "POST /runs/{run}/quarantine/{number}/raw": _to(Scope.REVEAL, OPERATORS, repeatable=True),
+    "GET /plans": _to(Scope.PLAN, STAFF),
+    "GET /plans/new": PLAN,
+    "GET /plans/{plan}": _to(Scope.PLAN, STAFF),
+    "POST /plans/check": _form(PLAN),
+    "POST /plans/store": _form(PLAN),
+    "POST /plans/preview": _form(PLAN),
+    "POST /plans/submit": _form(PLAN),
+    "GET /workers": LOOK,
+    "GET /audit": AUDIT,
 }
 
 

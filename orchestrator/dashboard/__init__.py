@@ -1,0 +1,1 @@
+"""Pages for operators, approvers and support: what the API tells, to be looked at."""

@@ -1,0 +1,22 @@
+"""Pages by subject."""
+
+from orchestrator.dashboard.routes import (
+    copies,
+    entrance,
+    failures,
+    overseeing,
+    people,
+    plans,
+    runs,
+)
+
+ROUTERS = (
+    entrance.router,
+    runs.router,
+    people.router,
+    failures.router,
+    copies.router,
+    plans.router,
+    overseeing.router,
+)
+"""Every page; given to `create_app(more=…)`."""

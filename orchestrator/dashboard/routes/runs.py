@@ -1,0 +1,150 @@
+"""Runs: the list, one at a glance, its plan, and what steers it."""
+
+import json
+from typing import Any
+
+from fastapi import APIRouter, Request
+from starlette.responses import Response
+
+from orchestrator.api.cursors import cursor as cursor_to
+from orchestrator.api.cursors import place_of
+from orchestrator.api.gate import GatedRoute, Who
+from orchestrator.api.given import CursorText
+from orchestrator.api.installation import Asked, Installation
+from orchestrator.api.which import RunId, etag
+from orchestrator.dashboard import figures
+from orchestrator.dashboard.pages import Form, reason_of, shown, to
+from orchestrator.errors import Refused
+from orchestrator.lifecycle import RunState
+from orchestrator.progress import Status
+from orchestrator.run_list import runs_page
+from orchestrator.throughput import throughput
+
+router = APIRouter(route_class=GatedRoute, include_in_schema=False)
+
+RUNS_A_PAGE = 50
+
+
+@router.get("/")
+def list_runs(request: Request, asked: Asked, who: Who, cursor: CursorText = None) -> Response:
+    """The runs that are there for whoever looks, the newest first."""
+    rows = runs_page(
+        asked.ledger,
+        after=place_of(asked.sealer, "pages runs", cursor),
+        limit=RUNS_A_PAGE + 1,
+        only=who.runs,
+    )
+    more = rows[RUNS_A_PAGE - 1].place if len(rows) > RUNS_A_PAGE else None
+    following = None if more is None else cursor_to(asked.sealer, "pages runs", more)
+    return shown(request, "runs.html", rows=rows[:RUNS_A_PAGE], following=following)
+
+
+def seen(asked: Installation, run: str, page: str) -> dict[str, Any]:
+    """What every page of a run shows above all."""
+    status = asked.progress.status(run)
+    return {"run": run, "status": status, "page": page, "seen": etag(status)}
+
+
+@router.get("/runs/{run}")
+def get_overview(request: Request, run: RunId, asked: Asked) -> Response:
+    """A run at a glance."""
+    return shown(request, "overview.html", **_glance(asked, run))
+
+
+@router.get("/runs/{run}/live")
+def get_live(request: Request, run: RunId, asked: Asked) -> Response:
+    """The part of it that changes by itself."""
+    return shown(request, "_live.html", **_glance(asked, run))
+
+
+def _glance(asked: Installation, run: str) -> dict[str, Any]:
+    facts = seen(asked, run, "overview")
+    status: Status = facts["status"]
+    points = [figures.Point(at, items) for at, items, _ in throughput(asked.ledger, run)]
+    return {
+        **facts,
+        "units": sum(phase.units for phase in status.phases),
+        "settled": sum(phase.settled for phase in status.phases),
+        "failed": sum(phase.failed for phase in status.phases),
+        "cancelled": sum(phase.cancelled for phase in status.phases),
+        "waiting": sum(phase.waiting for phase in status.phases),
+        "curve": figures.curve(points),
+        "wavefront": figures.wavefront(status),
+        "waves": list(dict.fromkeys(at.wave for at in status.cells)),
+        "units_bar": figures.units_bar,
+        "outcomes_bar": figures.outcomes_bar,
+        "outcomes": figures.OUTCOMES,
+        "time_left": figures.time_left(status),
+        "running": status.run.state is RunState.RUNNING,
+    }
+
+
+@router.get("/runs/{run}/plan")
+def get_plan(request: Request, run: RunId, asked: Asked) -> Response:
+    """What was asked for, what inspection found, and who approved it."""
+    return shown(
+        request,
+        "plan.html",
+        **seen(asked, run, "plan"),
+        text=asked.progress.plan_text(run),
+        inventory=json.dumps(asked.progress.inventory(run), indent=2, sort_keys=True),
+    )
+
+
+@router.post("/runs/{run}/approve")
+def approve(run: RunId, form: Form, asked: Asked, who: Who) -> Response:
+    """Approve exactly what the page showed."""
+    _unchanged(asked, run, form)
+    asked.runs.approve(
+        run, who=who.holder, reason=reason_of(form), digest=form.get("digest") or None
+    )
+    return to(f"/runs/{run}")
+
+
+@router.post("/runs/{run}/pause")
+def pause(run: RunId, form: Form, asked: Asked, who: Who) -> Response:
+    """Start nothing more: at once, whatever changed meanwhile."""
+    asked.runs.pause(run, who=who.holder, reason=reason_of(form))
+    return to(f"/runs/{run}")
+
+
+@router.post("/runs/{run}/resume")
+def resume(run: RunId, form: Form, asked: Asked, who: Who) -> Response:
+    """Go on with a paused run."""
+    _unchanged(asked, run, form)
+    asked.runs.resume(run, who=who.holder, reason=reason_of(form))
+    return to(f"/runs/{run}")
+
+
+@router.post("/runs/{run}/cancel")
+def cancel(run: RunId, form: Form, asked: Asked, who: Who) -> Response:
+    """End a run for good, confirmed by typing its id."""
+    _unchanged(asked, run, form)
+    if form.get("typed", "").strip() != run:
+        raise Refused(
+            "ending a run for good is confirmed by typing its id", hint="go back, and type it"
+        )
+    asked.runs.cancel(run, who=who.holder, reason=reason_of(form))
+    return to(f"/runs/{run}")
+
+
+@router.post("/runs/{run}/promote")
+def promote(run: RunId, form: Form, asked: Asked, who: Who) -> Response:
+    """Let every held gate pass."""
+    _unchanged(asked, run, form)
+    asked.runs.promote(run, who=who.holder, reason=reason_of(form))
+    return to(f"/runs/{run}")
+
+
+@router.post("/runs/{run}/losses/accept")
+def accept_losses(run: RunId, form: Form, asked: Asked, who: Who) -> Response:
+    """Take note, by name, that what is lost or quarantined stays so."""
+    _unchanged(asked, run, form)
+    asked.runs.accept_losses(run, who=who.holder, reason=reason_of(form))
+    return to(f"/runs/{run}/losses")
+
+
+def _unchanged(asked: Installation, run: str, form: dict[str, str]) -> None:
+    """Refuse a decision on what is not so any more."""
+    if form.get("seen") != etag(asked.progress.status(run)):
+        raise Refused("the run was changed since you looked", hint="go back, and look again")
