@@ -8,11 +8,15 @@ import time
 from random import Random
 
 import pytest
+from kombu import Connection
 
+from orchestrator.doctor import examine
+from orchestrator.doorbell import QUEUE
 from orchestrator.errors import Unavailable
 from orchestrator.ledger.leadership import leader
 from tests.faults.cargo import BOTH, CONTACTS, Cargo
 from tests.faults.installation import Installation
+from tests.faults.rabbit import Rabbit, rabbit_program
 from tests.faults.test_material import causes, small_disk
 
 __all__ = ["small_disk"]
@@ -90,7 +94,9 @@ def test_of_two_conductors_one_leads_and_the_other_takes_over_when_it_freezes(tm
 
 
 @pytest.mark.guarantee(6)
-def test_a_redis_that_is_wiped_killed_full_read_only_or_hung_loses_and_doubles_nothing(tmp_path):
+def test_a_redis_that_is_wiped_killed_full_evicting_read_only_or_hung_loses_and_doubles_nothing(
+    tmp_path,
+):
     cargo = Cargo(tmp_path / "cargo", users=1000, phases=STEADILY)
     with Installation(tmp_path / "home") as here:
         here.start(workers=2)
@@ -112,6 +118,15 @@ def test_a_redis_that_is_wiped_killed_full_read_only_or_hung_loses_and_doubles_n
             client.config_set("maxmemory", "100kb")
             time.sleep(1.0)
             client.config_set("maxmemory", "0")
+        goes_on()
+
+        with redis.client() as client:
+            client.config_set("maxmemory-policy", "allkeys-lru")
+            client.config_set("maxmemory", "100kb")
+            time.sleep(1.0)
+            assert client.info("stats")["evicted_keys"] > 0
+            client.config_set("maxmemory", "0")
+            client.config_set("maxmemory-policy", "noeviction")
         goes_on()
 
         with redis.client() as client:
@@ -145,4 +160,45 @@ def test_whoever_freezes_or_vanishes_in_mid_transaction_does_not_hold_up_the_oth
             frozen.exec_driver_sql("SELECT * FROM conductor FOR UPDATE")
             frozen.exec_driver_sql("SELECT * FROM batch FOR UPDATE")
             here.finish(run)
+    assert cargo.wrongs() == []
+
+
+@pytest.fixture
+def rabbit():
+    if rabbit_program() is None:
+        pytest.skip("no RabbitMQ here: apt-get install rabbitmq-server")
+    server = Rabbit()
+    yield server
+    server.stop()
+
+
+@pytest.mark.guarantee(3)
+def test_a_rabbitmq_with_quorum_queues_that_is_killed_and_emptied_loses_and_doubles_nothing(
+    rabbit, tmp_path
+):
+    cargo = Cargo(tmp_path / "cargo", users=1000, phases=STEADILY)
+    with Installation(tmp_path / "home", broker_url=rabbit.url) as here:
+        here.start(workers=2, conductors=2)
+        run = here.submit(cargo.plan, cargo.folder)
+        here.until(here.holders)
+        with Connection(rabbit.url) as connection:
+            channel = connection.default_channel
+            quorum = {"x-queue-type": "quorum"}  # another kind would be refused
+            channel.queue_declare(QUEUE, durable=True, auto_delete=False, arguments=quorum)
+            channel.queue_purge(QUEUE)
+
+        def goes_on() -> None:
+            before = here.settled(run)
+            here.until(lambda: here.settled(run) > before)
+
+        goes_on()
+        here.processes["worker1"].kill()
+        goes_on()
+        rabbit.kill()
+        time.sleep(1.0)
+        rabbit.start()
+        goes_on()
+        here.finish(run)
+        found = {check.name: check for check in examine(here.settings, {})}
+        assert (found["broker"].found, found["workers"].ok) == ("amqp answers", True)
     assert cargo.wrongs() == []
