@@ -18,7 +18,7 @@ from orchestrator.causes import Cause
 from orchestrator.errors import NotFound, Refused
 from orchestrator.findings import UNDO
 from orchestrator.items import UserId
-from orchestrator.ledger import audit_log, flow, troubles
+from orchestrator.ledger import audit_log, choices, flow, troubles
 from orchestrator.ledger.database import Ledger, insert_missing
 from orchestrator.ledger.keys import Ids, keys_of, new_list_key
 from orchestrator.ledger.priority import move_to_front
@@ -45,7 +45,8 @@ from orchestrator.lifecycle import (
     UnitState,
     moved,
 )
-from orchestrator.plan import Plan
+from orchestrator.plan import Choice, Plan
+from orchestrator.planner import plan_from_document
 from orchestrator.query import Query, matching
 from orchestrator.sealing import Sealer
 
@@ -394,6 +395,41 @@ class Runs:
             self._log(connection, now, who, "prioritize", run_id, detail)
         return moved_batches
 
+    def choose(
+        self,
+        run_id: str,
+        user: int,
+        wanted: Choice,
+        *,
+        who: str,
+        reason: str = "",
+        category: str | None = None,
+    ) -> int:
+        """What one user, given by number, wants where the plan would decide for everyone.
+
+        Without `category`: in all of them, those apart for which they chose already. Categories
+        that were done with items left as they are go once more; how many. What was written is not
+        taken back: undo does that. Raises `Refused` where there is nothing to choose.
+        """
+        with self._ledger.begin() as connection:
+            row = _row(connection, run_id)
+            state = RunState(row.state)
+            if row.purpose != "restore" or state in (RunState.REFUSED, RunState.CANCELLED):
+                raise Refused("nothing of this run is written, so there is nothing to choose")
+            phases = plan_from_document(json.loads(row.plan)).phases
+            choices.check(phases, wanted, category)
+            now = self._ledger.clock(connection)
+            choices.keep(connection, run_id, user, wanted, who=who, now=now, category=category)
+            these = [at for at, phase in enumerate(phases) if category in (None, phase.restore)]
+            again = choices.left_as_they_were(connection, run_id, user, these, wanted)
+            if again:
+                try_again(connection, run_id, again, now=now, why=choices.CHOSEN)
+                if state is RunState.FINISHED:
+                    flow.move_run(connection, run_id, state, RunState.RUNNING, finished_at=None)
+            detail = {"user": user, "choice": wanted.value, "category": category, "reason": reason}
+            self._log(connection, now, who, "choose", run_id, detail)
+        return len(again)
+
     def accept_losses(self, run_id: str, *, who: str, reason: str) -> None:
         """Take note, by name, that what is lost or quarantined stays so."""
         with self._ledger.begin() as connection:
@@ -497,7 +533,12 @@ def _cancel_units(connection: Connection, run_id: str) -> None:
 
 
 def try_again(
-    connection: Connection, run_id: str, units: Collection[tuple[int, int]], *, now: int
+    connection: Connection,
+    run_id: str,
+    units: Collection[tuple[int, int]],
+    *,
+    now: int,
+    why: Cause = AGAIN,
 ) -> None:
     """Units, as user and phase, wait for another attempt, in the caller's transaction."""
     wave_of = flow.waves_of(connection, run_id)
@@ -506,7 +547,8 @@ def try_again(
         by_phase.setdefault(phase, []).append(user)
     for phase, users in by_phase.items():
         for start in range(0, len(users), ROWS_AT_ONCE):
-            _wait(connection, run_id, phase, users[start : start + ROWS_AT_ONCE], wave_of, now)
+            part = users[start : start + ROWS_AT_ONCE]
+            _wait(connection, run_id, phase, part, wave_of, now, why)
 
 
 def _wait(
@@ -516,6 +558,7 @@ def _wait(
     users: list[int],
     wave_of: Callable[[int], int],
     now: int,
+    why: Cause,
 ) -> None:
     these = (unit.c.run == run_id, unit.c.phase == phase, unit.c.user.in_(users))
     before = connection.execute(select(unit.c.user, unit.c.state).where(*these)).all()
@@ -526,13 +569,13 @@ def _wait(
             "user": user,
             "phase": phase,
             "state": UnitState.WAITING,
-            "cause": AGAIN.fingerprint,
+            "cause": why.fingerprint,
             "not_before": now,
             "since": now,
         }
         for user in users
     ]
-    counts.update(troubles.note(connection, run_id, rows, [AGAIN]))
+    counts.update(troubles.note(connection, run_id, rows, [why]))
     troubles.count(connection, run_id, counts)
     for (wave, state), number in Counter(
         (wave_of(row.user), UnitState(row.state)) for row in before

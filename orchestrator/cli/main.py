@@ -9,6 +9,7 @@ from types import TracebackType
 from cyclopts import App, CycloptsError, Parameter
 
 from orchestrator.cli import people, plans, processes, steering, streams, system, views
+from orchestrator.cli.choosing import choose
 from orchestrator.cli.exits import Exit
 from orchestrator.cli.help import Command, overview, page
 from orchestrator.cli.identities import token
@@ -46,6 +47,7 @@ GROUPS: Mapping[str, Mapping[str, Command]] = {
         "user": people.user,
         "failures": people.failures,
         "retry": steering.retry,
+        "choose": choose,
         "quarantine": quarantine,
         "losses": people.losses,
     },

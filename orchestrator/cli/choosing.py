@@ -1,0 +1,47 @@
+"""The command that keeps what one user wants done about conflicts."""
+
+from typing import Annotated, Literal
+
+from cyclopts import Parameter
+
+from orchestrator.cli.arguments import Reason, Run, Who
+from orchestrator.cli.exits import Exit
+from orchestrator.cli.help import Takes
+
+Wanted = Literal["keep-both", "merge", "keep-mine"]
+
+
+def choose(
+    run: Run,
+    user: Annotated[str, Parameter(help="By id, by u_… or by #number."), Takes("USER")],
+    wanted: Annotated[Wanted, Parameter(help="What is done where both sides have something.")],
+    /,
+    *,
+    category: Annotated[
+        str | None, Parameter(help="Of this category only."), Takes("CATEGORY")
+    ] = None,
+    reason: Reason = "",
+    as_: Who = None,
+) -> Exit:
+    """Let one user's own choice decide where the plan would decide for everyone.
+
+    keep-both puts the recovered item beside the live one, merge makes one of both, keep-mine leaves
+    the live one. It holds from now on, also for a retry; what was done with live items that stayed
+    goes once more. What was written is not taken back.
+
+        reinstate choose last ann merge --category contacts
+    """
+    from orchestrator.cli.output import say
+    from orchestrator.cli.session import operator, session
+    from orchestrator.plan import Choice
+
+    with session() as asked:
+        run_id = asked.run(run)
+        with asked.ledger.read() as connection:
+            number = asked.progress.number(connection, run_id, user)
+        again = asked.runs.choose(
+            run_id, number, Choice(wanted), who=operator(as_), reason=reason, category=category
+        )
+    more = f"; {again} of their categories go once more" if again else ""
+    say(f"this user's choice is {wanted}{more}")
+    return Exit.DONE

@@ -1,0 +1,66 @@
+"""What single users want where the plan would decide for everyone: kept, and what follows of it."""
+
+from collections.abc import Collection, Sequence
+
+from sqlalchemy import Connection, select
+
+from orchestrator.catalogue import category_kind
+from orchestrator.causes import Cause
+from orchestrator.errors import NotFound, Refused
+from orchestrator.ledger.database import upsert
+from orchestrator.ledger.schema import choice, unit
+from orchestrator.lifecycle import UnitState
+from orchestrator.plan import Choice, Phase
+from orchestrator.ports import Merging
+
+CHOSEN = Cause(
+    fingerprint="c405e2",
+    code="chosen",
+    sentence="its user chose what is done about conflicts",
+    transient=True,
+)
+
+
+def check(phases: Sequence[Phase], wanted: Choice, category: str | None) -> None:
+    """Raises `NotFound` and `Refused` where a run has nothing of the kind to choose."""
+    named = [phase.restore for phase in phases if category in (None, phase.restore)]
+    if not named:
+        raise NotFound(
+            "the run does not restore that category",
+            hint=f"one of: {', '.join(phase.restore for phase in phases)}",
+        )
+    if wanted is Choice.MERGE and not any(
+        issubclass(category_kind(name), Merging) for name in named
+    ):
+        raise Refused("there are no fields in it that could be merged", hint="keep-both, keep-mine")
+
+
+def keep(
+    connection: Connection,
+    run_id: str,
+    user: int,
+    wanted: Choice,
+    *,
+    who: str,
+    now: int,
+    category: str | None,
+) -> None:
+    """Write it down; of the same user and category the last one counts."""
+    chosen = {"run": run_id, "user": user, "category": category or ""}
+    upsert(connection, choice, [{**chosen, "choice": wanted.value, "who": who, "at": now}])
+
+
+def left_as_they_were(
+    connection: Connection, run_id: str, user: int, phases: Collection[int], wanted: Choice
+) -> set[tuple[int, int]]:
+    """Settled units, as user and phase, in which live items stayed that would not stay now."""
+    if wanted is Choice.KEEP_MINE:
+        return set()
+    found = select(unit.c.user, unit.c.phase).where(
+        unit.c.run == run_id,
+        unit.c.user == user,
+        unit.c.phase.in_(phases),
+        unit.c.state == UnitState.SETTLED,
+        unit.c.superseded > 0,
+    )
+    return {(row.user, row.phase) for row in connection.execute(found)}
