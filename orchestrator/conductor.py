@@ -43,6 +43,8 @@ POISON = Cause(
 
 
 SPEED_EVERY_MS = 1_000
+LEARNS_FROM = 500
+"""Units; from there on, whenever twice as many have ended."""
 LOOKED_AT = 500
 """So many waiting batches of a cell are looked at in a tick, or it grew with the run."""
 LEADS_MS = 10_000
@@ -75,6 +77,8 @@ class Conductor:
         self._ours: set[str] = set()
         self._term: int | None = None
         self._noted: dict[str, int] = {}
+        self._learned: dict[str, int] = {}
+        """How many units had ended when the planner last learned of what they left."""
         self._following: dict[tuple[str, admission.Cell], int] = {}
         """Up to which user the waiting batches of a cell were looked at."""
         self._awaiting: dict[str, int] = {}
@@ -318,7 +322,10 @@ class Conductor:
     def _note_speed(self, connection: Connection, run_id: str, now: int) -> None:
         if now - self._noted.get(run_id, 0) >= SPEED_EVERY_MS:
             self._noted[run_id] = now
-            flow.note_speed(connection, run_id, now=now)
+            ended = flow.note_speed(connection, run_id, now=now)
+            if ended >= 2 * self._learned.get(run_id, LEARNS_FROM):
+                self._learned[run_id] = ended
+                flow.learn_again(connection)
 
     def _plan(self, connection: Connection, run_id: str) -> Plan:
         if run_id not in self._plans:

@@ -44,6 +44,7 @@ from sqlalchemy.dialects.postgresql import insert as postgresql_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from sqlalchemy.exc import DBAPIError, DisconnectionError, InterfaceError, OperationalError
 from sqlalchemy.pool import NullPool
+from sqlalchemy.types import NullType
 
 from orchestrator.errors import Refused, Unavailable
 from orchestrator.ledger import schema, versions
@@ -360,7 +361,8 @@ def among(
     if connection.dialect.name != "postgresql":
         return column.in_(values)
     if isinstance(column.type, LargeBinary | Integer):  # the driver takes 4 µs for each of them
-        return column == any_(cast(literal(_listed(values)), ARRAY(column.type)))
+        listed = literal(_listed(values), NullType())  # untyped, so that the planner sees the list
+        return column == any_(cast(listed, ARRAY(column.type)))
     return column == any_(bindparam(None, list(values), type_=ARRAY(column.type)))
 
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from sqlalchemy import Connection, and_, func, insert, literal, select
 
 from orchestrator.ledger.database import learn
-from orchestrator.ledger.schema import batch, cell, census, run_user, unit
+from orchestrator.ledger.schema import batch, cell, census, decline, run_user, unit
 from orchestrator.lifecycle import BatchState, CellState, UnitState
 
 
@@ -26,6 +26,7 @@ def expand(
     """
     if connection.execute(select(cell.c.run).where(cell.c.run == run_id).limit(1)).first():
         return
+    learn(connection, run_user, census, decline)
     waves = _wave_ranges(connection, run_id)
     for phase, category in enumerate(categories):
         expected = select(
@@ -69,7 +70,7 @@ def expand(
                 ],
                 state=BatchState.WAITING,
             )
-    learn(connection, run_user, unit, batch)
+    learn(connection, unit, batch)
 
 
 BATCHES_A_WAVE = 256

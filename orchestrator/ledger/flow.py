@@ -9,17 +9,21 @@ from itertools import accumulate
 from sqlalchemy import Connection, and_, delete, exists, func, insert, select, text, update
 
 from orchestrator.admission import Cell, Facts, Move
-from orchestrator.ledger.database import insert_missing, upsert, within
+from orchestrator.ledger.database import insert_missing, learn, upsert, within
 from orchestrator.ledger.schema import (
     AWAITING,
     DUE,
     UNDONE,
+    account,
     approval,
     batch,
     cell,
     counter,
+    data_key,
     exception,
+    journal,
     promotion,
+    quarantine,
     run,
     speed,
     unit,
@@ -346,8 +350,11 @@ def unfinished_batches(connection: Connection, run_id: str) -> bool:
     )
 
 
-def note_speed(connection: Connection, run_id: str, *, now: int) -> None:
-    """Remember how much was done by now; what is older than a hundred notes is forgotten."""
+def note_speed(connection: Connection, run_id: str, *, now: int) -> int:
+    """Remember how much was done by now; what is older than a hundred notes is forgotten.
+
+    Returns how many units ended so far.
+    """
     done = connection.execute(
         select(
             func.coalesce(func.sum(counter.c["items"]), 0),
@@ -366,3 +373,9 @@ def note_speed(connection: Connection, run_id: str, *, now: int) -> None:
     ).scalar_one_or_none()
     if oldest is not None:
         connection.execute(delete(speed).where(speed.c.run == run_id, speed.c.at <= oldest))
+    return int(done[1])
+
+
+def learn_again(connection: Connection) -> None:
+    """Let the planner know of what grows while runs go on, from nothing to millions of rows."""
+    learn(connection, journal, data_key, account, quarantine, exception)
