@@ -166,9 +166,7 @@ def serving(settings: Settings) -> Iterator[None]:
             process.wait(timeout=30)
 
 
-async def measured(
-    ledger: Ledger, runs: Runs, run_id: str, token: str, options: argparse.Namespace
-) -> dict:
+async def measured(runs: Runs, run_id: str, token: str, options: argparse.Namespace) -> dict:
     headers = f"Host: localhost\r\nAuthorization: Bearer {token}\r\n"
     until = asyncio.Event()
     watchers = [
@@ -212,7 +210,7 @@ def main() -> None:
         run_id = a_run(ledger, runs)
         token, _ = Tokens(ledger, sealer).create(holder="b", role=Role.OPERATOR, who="b")
         with serving(settings):
-            found = asyncio.run(measured(ledger, runs, run_id, token, options))
+            found = asyncio.run(measured(runs, run_id, token, options))
         with ledger.read() as connection:
             asked = select(audit_log.c.id).where(
                 audit_log.c.run == run_id, audit_log.c.action.in_(("pause", "resume"))
@@ -238,10 +236,10 @@ def tell(found: dict, actions: list[int], state: str, options: argparse.Namespac
         f"watchers that missed, or were told twice: {len(incomplete)}; "
         f"with an old picture: {len(stale)}"
     )
+    middle, slow = statistics.median(times) * 1000, times[len(times) * 95 // 100] * 1000
     print(
-        f"{len(times)} requests at {options.rate}/s beside: median "
-        f"{statistics.median(times) * 1000:.1f} ms, 95 % {times[len(times) * 95 // 100] * 1000:.1f} ms, most {times[-1] * 1000:.0f} ms; "
-        f"{len(found['wrong'])} refused"
+        f"{len(times)} requests at {options.rate}/s beside: median {middle:.1f} ms, "
+        f"95 % {slow:.1f} ms, most {times[-1] * 1000:.0f} ms; {len(found['wrong'])} refused"
     )
     for watcher in incomplete[:3]:
         print("  missed", sorted(set(actions) - set(watcher.actions))[:5], len(watcher.actions))

@@ -56,8 +56,10 @@ class Client:
 class Site:
     """The application over the ledger of a `Service`, which does the work."""
 
-    def __init__(self, folder: Path, *, ledger_url: str | None = None) -> None:
-        self.service = Service(folder, ledger_url=ledger_url)
+    def __init__(
+        self, folder: Path, *, ledger_url: str | None = None, batch_users: int = 100
+    ) -> None:
+        self.service = Service(folder, ledger_url=ledger_url, batch_users=batch_users)
         settings = Settings(home=folder, ledger_url=self.service.ledger.url)
         self.installation = Installation.of(
             settings,
