@@ -38,9 +38,14 @@ Seen = dict[tuple[str, str, str], bytes]
 
 def seen() -> Seen:
     """Everything that all users see."""
+    return seen_in("live")
+
+
+def seen_in(name: str) -> Seen:
+    """Everything that all users see of the store of that name."""
     return {
         key: held.content
-        for key, held in target.store("live").held.items()
+        for key, held in target.store(name).held.items()
         if not held.deleted and key[1] != target.PROBE
     }
 

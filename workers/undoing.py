@@ -360,9 +360,7 @@ class Undo:
         row = self._row(unit, intents)
         with self._tenure.transaction() as connection:
             now = self._going.work.ledger.clock(connection)
-            self._tenure.verified.extend(
-                outcomes.record_intents(connection, self._going.held, [row], now=now)
-            )
+            outcomes.record_intents(connection, self._going.held, [row], now=now, verified=True)
 
     # Accounting ---------------------------------------------------------------------------------
 

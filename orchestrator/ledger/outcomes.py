@@ -71,11 +71,17 @@ UNBALANCED = Cause(
 
 
 def record_intents(
-    connection: Connection, held: Batch, rows: Sequence[JournalRow], *, now: int
+    connection: Connection,
+    held: Batch,
+    rows: Sequence[JournalRow],
+    *,
+    now: int,
+    verified: bool = False,
 ) -> list[int]:
     """Journal what is about to be written; the numbers of the rows, in order.
 
-    Raises `LeaseLost` when the batch is no longer ours: then nothing may be written.
+    `verified`: it was written and read back by now. Raises `LeaseLost` when the batch is no longer
+    ours: then nothing may be written.
     """
     leases.still_held(connection, held)
     found = connection.execute(
@@ -88,7 +94,7 @@ def record_intents(
                 "user": row.user,
                 "phase": held.phase,
                 "epoch": held.epoch,
-                "verified": False,
+                "verified": verified,
                 "at": now,
                 "sealed": row.sealed,
             }
