@@ -71,7 +71,7 @@ def populated(folder: Path, *, over: bool = False) -> tuple[Site, str]:
 
     def disturb(category, write):
         if category == "notes" and write.owner in unlucky:
-            return target.Disturbance(fate=target.Fate.UNKNOWN)
+            return target.Disturbance(fate=target.Fate.UNKNOWN, stored=False)
         return None
 
     store.disturb = disturb

@@ -42,7 +42,8 @@ def list_runs(request: Request, asked: Asked, who: Who, cursor: CursorText = Non
 def seen(asked: Installation, run: str, page: str) -> dict[str, Any]:
     """What every page of a run shows above all."""
     status = asked.progress.status(run)
-    return {"run": run, "status": status, "page": page, "seen": etag(status)}
+    failed = sum(phase.failed for phase in status.phases)
+    return {"run": run, "status": status, "page": page, "seen": etag(status), "failed": failed}
 
 
 @router.get("/runs/{run}")
@@ -65,7 +66,6 @@ def _glance(asked: Installation, run: str) -> dict[str, Any]:
         **facts,
         "units": sum(phase.units for phase in status.phases),
         "settled": sum(phase.settled for phase in status.phases),
-        "failed": sum(phase.failed for phase in status.phases),
         "cancelled": sum(phase.cancelled for phase in status.phases),
         "waiting": sum(phase.waiting for phase in status.phases),
         "curve": figures.curve(points),
