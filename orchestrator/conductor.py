@@ -11,6 +11,7 @@ import signal
 import socket
 import sys
 import threading
+from collections.abc import Iterator, Mapping, Sequence
 
 import msgspec
 from sqlalchemy import Connection, select, update
@@ -19,6 +20,7 @@ from orchestrator import VERSION, admission, flow_control
 from orchestrator.causes import Cause
 from orchestrator.doorbell import CeleryDoorbell, Doorbell
 from orchestrator.errors import ReinstateError, Unavailable
+from orchestrator.flow_control import Circuit, Flow, sources_of
 from orchestrator.ledger import expansion, flow, leadership, leases, pressure, setting_back
 from orchestrator.ledger.database import Ledger
 from orchestrator.ledger.outcomes import fail_lone_unit
@@ -130,33 +132,34 @@ class Conductor:
         inspecting = [run_id for run_id, state in active if state is RunState.INSPECTING]
         rings = leases.dispatch(connection, inspecting, now=now, lease_ms=self._lease_ms, room=room)
         lanes: list[leases.Lane] = []
-        targets: dict[tuple[str, int], str] = {}
+        asks: dict[tuple[str, int], tuple[str, str]] = {}
         for run_id, state in active:
             if state is not RunState.RUNNING:
                 continue
-            phases = self._plan(connection, run_id).phases
-            by_target: dict[str, list[int]] = {}
-            for number, phase in enumerate(phases):
-                by_target.setdefault(phase.to, []).append(number)
-                targets[run_id, number] = phase.to
-            flows = self._targets.heard(connection, run_id, by_target, now=now)
-            for target, numbers in by_target.items():
-                there = sum(
-                    number
-                    for (run_of, phase, _), number in out.items()
-                    if run_of == run_id and phase in numbers
+            asked: dict[str, list[int]] = {}
+            for number, phase in enumerate(self._plan(connection, run_id).phases):
+                asked.setdefault(phase.to, []).append(number)
+                asked[sources_of(phase.restore)] = [number]
+                asks[run_id, number] = (phase.to, sources_of(phase.restore))
+            flows = self._targets.heard(connection, run_id, asked, now=now)
+            rooms = {
+                name: flow_control.room(
+                    flows[name],
+                    out=sum(
+                        number
+                        for (run_of, phase, _), number in out.items()
+                        if run_of == run_id and phase in phases
+                    ),
+                    now=now,
                 )
-                lanes.append(
-                    leases.Lane(
-                        run=run_id,
-                        phases=tuple(numbers),
-                        room=flow_control.room(flows[target], out=there, now=now),
-                    )
-                )
+                for name, phases in asked.items()
+            }
+            lanes.extend(_lanes(run_id, asked, flows, rooms))
         room -= len(rings)
         more = leases.dispatch_lanes(connection, lanes, now=now, lease_ms=self._lease_ms, room=room)
         for run_id, phase in leases.places(connection, more):
-            self._targets.sent(connection, run_id, targets[run_id, phase])
+            for name in asks[run_id, phase]:
+                self._targets.sent(connection, run_id, name)
         return rings + more
 
     def resign(self) -> None:
@@ -332,6 +335,27 @@ class Conductor:
             text = connection.execute(select(run.c.plan).where(run.c.id == run_id)).scalar_one()
             self._plans[run_id] = plan_from_document(msgspec.json.decode(text))
         return self._plans[run_id]
+
+
+def _lanes(
+    run_id: str,
+    asked: Mapping[str, Sequence[int]],
+    flows: Mapping[str, Flow],
+    rooms: Mapping[str, int],
+) -> Iterator[leases.Lane]:
+    """A lane for each target; a phase whose sources are away has one of its own, for probes."""
+    away = {
+        phases[0]: rooms[name]
+        for name, phases in asked.items()
+        if name.startswith(pressure.SOURCES) and flows[name].circuit is not Circuit.CLOSED
+    }
+    for target, phases in asked.items():
+        if not target.startswith(pressure.SOURCES):
+            there = tuple(phase for phase in phases if phase not in away)
+            yield leases.Lane(run=run_id, phases=there, room=rooms[target])
+            for phase in set(phases) & set(away):
+                room = min(rooms[target], away[phase])
+                yield leases.Lane(run=run_id, phases=(phase,), room=room)
 
 
 def keep_going(

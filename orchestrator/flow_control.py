@@ -47,6 +47,8 @@ class Answers(Struct, frozen=True, kw_only=True):
     """How long all writes together took."""
     retry_at: int = 0
     """When it asked to be tried again; 0: it did not."""
+    unread: int = 0
+    """Batches, not among those that ended, that found a source away: no news of the target."""
 
 
 class Flow(Struct, frozen=True, kw_only=True):
@@ -80,6 +82,18 @@ def adjusted(flow: Flow, answers: Answers, *, now: int) -> Flow:
         return _cut(flow, now)
     grown = min(MOST, flow.window + answers.ended / flow.window)
     return replace(flow, window=grown, usual_ms=_usual(flow, answers))
+
+
+def sources_of(category: str) -> str:
+    """What the flow of a phase's sources is called; no target can be."""
+    return f"the sources of {category}"
+
+
+def of_sources(answers: Answers) -> Answers:
+    """What the same batches tell of the sources that they read."""
+    return Answers(
+        ended=answers.ended + answers.unread, troubled=answers.unread, retry_at=answers.retry_at
+    )
 
 
 def room(flow: Flow, *, out: int, now: int) -> int:

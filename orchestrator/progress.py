@@ -20,6 +20,7 @@ from orchestrator.ledger import leadership
 from orchestrator.ledger.database import Ledger
 from orchestrator.ledger.flow import moment
 from orchestrator.ledger.keys import Ids, Sealed, opened
+from orchestrator.ledger.pressure import SOURCES
 from orchestrator.ledger.schema import (
     WITH_LOSSES,
     account,
@@ -678,12 +679,14 @@ def _cells(connection: Connection, run_id: str, plan: Plan) -> list[PhaseProgres
 
 
 def _circuits(connection: Connection, run_id: str) -> Iterator[str]:
-    """Targets that are left alone for a while."""
+    """Targets, and sources, that are left alone for a while."""
     for row in connection.execute(
         select(circuit).where(circuit.c.run == run_id).order_by(circuit.c.target)
     ):
         when = f"at {moment(row.probe_at):%H:%M:%S} UTC" if row.state == "open" else "now"
-        yield f"'{row.target}' does not answer; one batch will probe it {when}"
+        sources = row.target.startswith(SOURCES)
+        who = f"one of {row.target}" if sources else f"'{row.target}'"
+        yield f"{who} does not answer; one batch will probe it {when}"
 
 
 def _summed(category: str, cells: Sequence[PhaseProgress]) -> PhaseProgress:

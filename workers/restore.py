@@ -50,6 +50,8 @@ class Restoration:
         held = task.held
         work.in_hand.begin(batch=held.id, epoch=held.epoch, phase=held.phase, run=held.run)
         self._key = work.sealer.sign(b"copy", held.run.encode())
+        self._unread = False
+        """A source is away."""
         self._deciding = Deciding(task)
         self._writing = Writing(work, task, self._tenure, throttle)
 
@@ -80,6 +82,13 @@ class Restoration:
         self._tenure.finish(state=BatchState.DONE)
 
     def _portions(self, units: Sequence[UnitWork]) -> Iterator[tuple[UnitWork, list[Winner], bool]]:
+        try:
+            yield from self._read(units)
+        except Unavailable:
+            self._unread = True
+            raise
+
+    def _read(self, units: Sequence[UnitWork]) -> Iterator[tuple[UnitWork, list[Winner], bool]]:
         """Winners unit by unit; True with a unit's last ones."""
         task = self._task
         owners = [unit.owner for unit in units]
@@ -155,8 +164,13 @@ class Restoration:
                 self._tenure.results.append(
                     try_again(self._work, self._task.phase, unit, why, least=error.retry_in)
                 )
+        answers = self._tenure.answers
         self._tenure.answers = replace(
-            self._tenure.answers, troubled=1, retry_at=retry_at(self._work, error)
+            answers,
+            ended=int(answers.writes > 0 or not self._unread),
+            troubled=int(not self._unread),
+            unread=int(self._unread),
+            retry_at=retry_at(self._work, error),
         )
         self._work.forget(self._task.held.run)
 

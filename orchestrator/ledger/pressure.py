@@ -8,7 +8,15 @@ from collections.abc import Mapping
 
 from sqlalchemy import Connection, and_, case, delete, func, select, update
 
-from orchestrator.flow_control import Answers, Circuit, Flow, adjusted, probed
+from orchestrator.flow_control import (
+    Answers,
+    Circuit,
+    Flow,
+    adjusted,
+    of_sources,
+    probed,
+    sources_of,
+)
 from orchestrator.ledger.database import insert_missing, upsert
 from orchestrator.ledger.leases import Batch
 from orchestrator.ledger.schema import allowance, batch, circuit, response
@@ -23,6 +31,7 @@ def note_answers(connection: Connection, held: Batch, answers: Answers) -> None:
         "troubled": answers.troubled,
         "writes": answers.writes,
         "spent_ms": answers.spent_ms,
+        "unread": answers.unread,
     }
     upsert(connection, response, [{**key, **sums}], add=True)
     if answers.retry_at:
@@ -36,7 +45,7 @@ def note_answers(connection: Connection, held: Batch, answers: Answers) -> None:
 
 def answers_of(connection: Connection, run_id: str) -> dict[int, Answers]:
     """By phase, the sums over all batches so far."""
-    names = ("ended", "troubled", "writes", "spent_ms")
+    names = ("ended", "troubled", "writes", "spent_ms", "unread")
     rows = connection.execute(
         select(
             response.c.phase,
@@ -53,6 +62,7 @@ def answers_of(connection: Connection, run_id: str) -> dict[int, Answers]:
             writes=int(row.writes),
             spent_ms=int(row.spent_ms),
             retry_at=int(row.retry_at),
+            unread=int(row.unread),
         )
         for row in rows
     }
@@ -131,8 +141,13 @@ def reserve(connection: Connection, held: Batch, costs: Mapping[str, float], *, 
     return longest / 1000
 
 
+SOURCES = sources_of("")
+
+
 class Targets:
-    """What the leading conductor knows of each run's targets; begins anew with a new leader.
+    """What the leading conductor knows of each run's targets, and of what each phase reads.
+
+    Begins anew with a new leader.
 
     Except for circuits that are not closed: those are kept in the ledger.
     """
@@ -145,7 +160,10 @@ class Targets:
     def heard(
         self, connection: Connection, run_id: str, by_target: Mapping[str, list[int]], *, now: int
     ) -> dict[str, Flow]:
-        """The flow of each target, after what its phases were told since the last time."""
+        """The flow of each target, after what its phases were told since the last time.
+
+        Sources are asked after by `sources_of` a category, and by its one phase.
+        """
         sums = answers_of(connection, run_id)
         if run_id not in self._sums:
             self._sums[run_id] = sums
@@ -160,7 +178,8 @@ class Targets:
             since = _since(
                 [(before.get(phase, Answers()), sums.get(phase, Answers())) for phase in phases]
             )
-            self._change(connection, run_id, target, adjusted(flow, since, now=now))
+            told = of_sources(since) if target.startswith(SOURCES) else since
+            self._change(connection, run_id, target, adjusted(flow, told, now=now))
             found[target] = self._flows[run_id, target]
         return found
 
@@ -181,5 +200,6 @@ def _since(pairs: list[tuple[Answers, Answers]]) -> Answers:
         troubled=sum(new.troubled - old.troubled for old, new in pairs),
         writes=sum(new.writes - old.writes for old, new in pairs),
         spent_ms=sum(new.spent_ms - old.spent_ms for old, new in pairs),
+        unread=sum(new.unread - old.unread for old, new in pairs),
         retry_at=max((new.retry_at for _, new in pairs), default=0),
     )

@@ -374,6 +374,7 @@ response = Table(
     Column("writes", BigInteger, nullable=False, server_default="0"),
     Column("spent_ms", BigInteger, nullable=False, server_default="0"),
     Column("retry_at", BigInteger, nullable=False, server_default="0"),
+    Column("unread", BigInteger, nullable=False, server_default="0"),
     postgresql_with=_HALF_FULL,
 )
 """How the target of a phase answers, in sums over batches; what flow control is fed with."""
@@ -387,7 +388,7 @@ circuit = Table(
     Column("pause_ms", BigInteger, nullable=False),
     Column("probe_at", BigInteger, nullable=False),
 )
-"""Targets that do not answer, and when one batch will find out whether they do again."""
+"""Targets and sources that do not answer, and when one batch will find out if they do again."""
 
 allowance = Table(
     "allowance",

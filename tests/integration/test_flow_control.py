@@ -14,7 +14,7 @@ from orchestrator.ledger import expansion, pressure
 from orchestrator.ledger.database import Ledger
 from orchestrator.ledger.leases import Batch, Lane, dispatch_lanes
 from orchestrator.ledger.priority import FRONT, move_to_front
-from orchestrator.ledger.schema import audit_log, batch, circuit
+from orchestrator.ledger.schema import audit_log, batch, circuit, unit
 from orchestrator.lifecycle import BatchState, RunState
 from orchestrator.plan import Limits
 from tests.in_process import Service
@@ -202,6 +202,38 @@ def test_limits_hold_over_however_many_workers_there_are(request, tmp_path, data
         thread.join()
     ledger.close()
     assert sorted(round(wait, 3) for wait in waits) == [float(turn) for turn in range(30)]
+
+
+@pytest.mark.guarantee(12)
+def test_a_source_that_is_away_is_probed_too_and_no_target_is_blamed_for_it(service):
+    run_id = begin(service)
+    cache, away = service.folder / "cache", service.folder / "away"
+    cache.rename(away)
+    while not circuits(service):
+        service.answer(at_most=1)
+        service.conductor.tick()
+    assert circuits(service) == [("the sources of contacts", "open")]
+    said = [line for line in service.status(run_id).warnings if "does not answer" in line]
+    assert [line.partition(";")[0] for line in said] == [
+        "one of the sources of contacts does not answer"
+    ]
+    service.answer()
+    attempts = tried_units(service)
+    service.clock.advance(minutes=6)
+    for _ in range(2):
+        service.conductor.tick()
+    service.answer()
+    service.conductor.tick()
+    assert tried_units(service) == attempts + 2, "one batch of two users probes"
+    away.rename(cache)
+    service.go_on()
+    assert circuits(service) == []
+    assert [phase.settled for phase in service.status(run_id).phases] == [len(USERS)] * 2
+
+
+def tried_units(service):
+    with service.ledger.read() as connection:
+        return sum(connection.execute(select(unit.c.attempts)).scalars())
 
 
 def test_without_limits_nobody_asks_the_ledger():
