@@ -248,8 +248,9 @@ class Deciding:
         return self._seen[1]
 
     def _there(self, scene: Scene, owner: UserId, item: Item) -> Standing | Tombstone | None:
-        """What is under an item's ident, or was deleted where it would go."""
-        return scene.at(owner, item.ident) or scene.graves.get((owner, self._ref(item)))
+        """What is under an item's ident; or what is, or was deleted, where it would go."""
+        place = (owner, self._ref(item))
+        return scene.at(owner, item.ident) or scene.graves.get(place) or scene.strangers.get(place)
 
     def _decision(self, one: Open, scene: Scene) -> Decision:
         item = one.winner.copy.item

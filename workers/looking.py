@@ -23,6 +23,10 @@ class Scene:
         default_factory=dict[tuple[UserId, str], Tombstone]
     )
     """By owner and ref, what was deleted; not every target says which ident it had."""
+    strangers: dict[tuple[UserId, str], Standing] = field(
+        default_factory=dict[tuple[UserId, str], Standing]
+    )
+    """By owner and ref, what is alive and nobody can say which item it is."""
     _idents: dict[tuple[UserId, Digest], set[Ident]] = field(
         default_factory=dict[tuple[UserId, Digest], set[Ident]]
     )
@@ -131,20 +135,18 @@ def _note_live(scene: Scene, category: Category, entry: Entry, live: Live | None
         return None  # gone since the survey
     seen = category.recognise(entry.owner, live.content, live.attachments)
     ident = entry.ident if seen is None else seen.ident
-    if ident is None:
-        return None
-    scene.note(
-        entry.owner,
-        ident,
-        Standing(
-            digest=None if seen is None else seen.digest,
-            version=live.entry.version,
-            ref=live.entry.ref,
-            modified=_later(live.entry.modified, None if seen is None else seen.revised),
-            revised=None if seen is None else seen.revised,
-            merit=None if seen is None else seen.merit,
-        ),
+    standing = Standing(
+        digest=None if seen is None else seen.digest,
+        version=live.entry.version,
+        ref=live.entry.ref,
+        modified=_later(live.entry.modified, None if seen is None else seen.revised),
+        revised=None if seen is None else seen.revised,
+        merit=None if seen is None else seen.merit,
     )
+    if ident is None:
+        scene.strangers[entry.owner, entry.ref] = standing
+    else:
+        scene.note(entry.owner, ident, standing)
     return ident
 
 
