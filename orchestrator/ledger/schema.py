@@ -363,6 +363,14 @@ speed = Table(
 )
 """How much was done by when; what the estimate of the time left is made of."""
 
+front = Table(
+    "front",
+    metadata,
+    Column("run", String(16), primary_key=True),
+    Column("user", Integer, primary_key=True, autoincrement=False),
+)
+"""Users who go first, by hand: what is made for them later goes first too."""
+
 response = Table(
     "response",
     metadata,
@@ -527,3 +535,33 @@ death = Table(
     Index("death_by_unit", "run", "phase", "user"),
 )
 """Attempts that ended with their worker while it had a copy in its hands."""
+
+bulletin = Table(
+    "bulletin",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("run", String(16), nullable=False),
+    Column("at", BigInteger, nullable=False),
+    Column("text", Text, nullable=False),
+    Column("next_due", BigInteger),  # when the next one was promised
+    Column("who", Text, nullable=False),
+    Index("bulletin_by_run", "run", "id"),
+)
+"""What was said in public about a run; with the first one it has a public page."""
+
+claim = Table(
+    "claim",
+    metadata,
+    Column("id", String(16), primary_key=True),
+    Column("run", String(16), nullable=False),
+    Column("user", Integer, nullable=False),
+    Column("category", Text, nullable=False),
+    Column("had", BigInteger, nullable=False),
+    Column("sees", BigInteger, nullable=False),
+    Column("search", String(16), nullable=False),  # the preview that looks through all sources
+    Column("top_up", String(16)),  # the run that brings back what it found
+    Column("who", Text, nullable=False),
+    Column("at", BigInteger, nullable=False),
+    Index("claim_by_run", "run", "at", "id"),
+)
+"""What users say they had and see now."""
