@@ -1,4 +1,4 @@
-"""The plan for a CardDAV and CalDAV server with an object store, carried out on real ones."""
+"""A sample population, restored into real services: by the shipped plan, and by the importer."""
 
 import uuid
 from collections import Counter
@@ -12,6 +12,7 @@ from orchestrator.lifecycle import RunState
 from orchestrator.ports import Surroundings
 from orchestrator.user_lists import read_census, read_declined, read_users
 from plans.sample.population import make_population
+from tests.importer_server import TOKEN, ImporterServer
 from tests.in_process import Service
 from tests.object_stores import KEY, SECRET
 from workers.targets.dav import Dav
@@ -38,11 +39,10 @@ def carry_out(service, text, material):
 
 
 @pytest.mark.timeout(180)
-@pytest.mark.parametrize("server", ["radicale", "xandikos"])
 def test_the_plan_for_live_services_restores_into_real_ones(
-    server, tmp_path, request, monkeypatch, moto_store
+    tmp_path, request, monkeypatch, radicale_server, moto_store
 ):
-    url = request.getfixturevalue(f"{server}_server").url
+    url = radicale_server.url
     truth = make_population(tmp_path, users=USERS, seed=1)
     prefix, bucket = f"p{uuid.uuid4().hex[:8]}-", moto_store.bucket()
     for name, value in {
@@ -77,3 +77,75 @@ def test_the_plan_for_live_services_restores_into_real_ones(
     held = [meta["path"] for meta in obstore.list(moto_store.client(bucket)).collect()]
     photos = [path for path in held if "/photos/" in path and ".parts/" not in path]
     assert {**there, "photos": len(photos)} == restored
+
+
+IMPORTED = """
+version: 1
+name: imported
+incident: {{as_of: 2009-10-01T00:00:00-07:00, service_start: 2002-10-01T00:00:00-07:00}}
+users: {{from: material/affected.csv, decline: material/erased.csv}}
+sources:
+  devices: {{kind: vdir, path: material/devices}}
+targets:
+  app: {{kind: http, url: "{url}", token: env:APP_TOKEN}}
+waves: [{{name: everyone}}]
+defaults: {{gate: {{failed: 100%}}}}
+phases:
+  - {{restore: contacts, to: app}}
+  - {{restore: calendar, to: app}}
+  - {{restore: notes, to: app}}
+  - {{restore: tasks, to: app}}
+  - {{restore: photos, to: app}}
+  - {{restore: high_scores, to: app}}
+approvals: 1
+"""
+
+
+@pytest.fixture
+def importer():
+    server = ImporterServer()
+    yield server
+    server.stop()
+
+
+@pytest.mark.guarantee(1)
+@pytest.mark.guarantee(8)
+def test_a_service_that_speaks_the_importer_protocol_gets_everybody_s_items(
+    tmp_path, monkeypatch, importer
+):
+    truth = make_population(tmp_path, users=USERS, seed=1)
+    monkeypatch.setenv("APP_TOKEN", TOKEN)
+    service = Service(tmp_path)
+    run = carry_out(service, IMPORTED.format(url=importer.url), tmp_path / "material")
+
+    status = service.status(run)
+    assert audit(service.ledger, run) == []
+    assert [phase.settled for phase in status.phases] == [USERS] * 6
+    restored = {phase.category: phase.books.restored for phase in status.phases}
+    there = Counter(category for category, _, _ in importer.module.ITEMS)
+    assert there == restored
+    assert {owner for _, owner, _ in importer.module.ITEMS}.isdisjoint(truth.erased)
+    again = carry_out(service, IMPORTED.format(url=importer.url), tmp_path / "material")
+    assert service.status(again).books.present == sum(restored.values())
+
+
+def test_what_a_user_of_the_service_deleted_or_changed_since_stays_so(
+    tmp_path, monkeypatch, importer
+):
+    make_population(tmp_path, users=USERS, seed=1)
+    monkeypatch.setenv("APP_TOKEN", TOKEN)
+    service = Service(tmp_path)
+    text, items = IMPORTED.format(url=importer.url), importer.module.ITEMS
+    first = books_of(service, carry_out(service, text, tmp_path / "material"), "contacts")
+    deleted, changed, *_ = sorted(where for where in items if where[0] == "contacts")
+    importer.module.store(deleted, deleted=True)
+    edited = items[changed][2].replace(b"FN:", b"FN:Dr. ")
+    importer.module.store(changed, body=edited)
+    again = books_of(service, carry_out(service, text, tmp_path / "material"), "contacts")
+    assert (again.declined - first.declined, again.superseded, again.restored) == (1, 1, 0)
+    assert items[deleted][0]["deleted"]
+    assert items[changed][2] == edited
+
+
+def books_of(service, run, category):
+    return {phase.category: phase.books for phase in service.status(run).phases}[category]
