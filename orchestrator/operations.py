@@ -24,7 +24,7 @@ from orchestrator.ledger.flow import moment
 from orchestrator.ledger.schema import cause, exception, operation, operation_unit, run, unit
 from orchestrator.lifecycle import RunState, UnitState
 from orchestrator.query import Query, matching
-from orchestrator.runs import MAY_RETRY, try_again
+from orchestrator.runs import MAY_RETRY, must_not_be_undone, try_again
 from orchestrator.sealing import Sealer
 
 AT_ONCE = 5_000
@@ -201,6 +201,7 @@ class Operations:
         state = _run_state(connection, row.run)
         if state not in MAY_RETRY:
             raise Refused(f"a run that is {state} cannot retry", hint="submit the plan again")
+        must_not_be_undone(connection, row.run)
         now = self._ledger.clock(connection)
         chosen = (
             select(operation_unit.c.user, operation_unit.c.phase)

@@ -34,7 +34,10 @@ def runs_page(
     states: Collection[RunState] = (),
     only: Collection[str] | None = None,
 ) -> list[RunEntry]:
-    """The newest first. `only`: no others than these runs; `prefix`: how their ids begin."""
+    """The newest first; `prefix`: how their ids begin.
+
+    `only`: no others than these runs, and those about them.
+    """
     chosen = select(run).order_by(run.c.created_at.desc(), run.c.id.desc()).limit(limit)
     if after is not None:
         chosen = chosen.where(tuple_(run.c.created_at, run.c.id) < tuple_(*after))
@@ -45,7 +48,7 @@ def runs_page(
     if states:
         chosen = chosen.where(run.c.state.in_(states))
     if only is not None:
-        chosen = chosen.where(run.c.id.in_(only))
+        chosen = chosen.where(run.c.id.in_(only) | run.c.root.in_(only))
     with ledger.read() as connection:
         rows = connection.execute(chosen).all()
         sums = _sums(connection, [row.id for row in rows if row.state == RunState.FINISHED])

@@ -319,7 +319,7 @@ class Runs:
                 return number
             if state not in MAY_RETRY:
                 raise Refused(f"a run that is {state} cannot retry", hint="submit the plan again")
-            _must_not_be_undone(connection, run_id)
+            must_not_be_undone(connection, run_id)
             now = self._ledger.clock(connection)
             try_again(connection, run_id, units, now=now)
             if state is RunState.FINISHED:
@@ -339,7 +339,7 @@ class Runs:
             if state not in MAY_RETRY:
                 raise Refused(f"a run that is {state} takes nothing back")
             now = self._ledger.clock(connection)
-            _must_not_be_undone(connection, run_id)
+            must_not_be_undone(connection, run_id)
             found = connection.execute(
                 select(quarantine.c.id, quarantine.c.user, quarantine.c.phase, run_user.c.user_hash)
                 .join(
@@ -474,7 +474,7 @@ def _row(connection: Connection, run_id: str) -> Any:
     return row
 
 
-def _must_not_be_undone(connection: Connection, run_id: str) -> None:
+def must_not_be_undone(connection: Connection, run_id: str) -> None:
     """Nothing is tried again of a run that was closed, or while it is being undone."""
     row = _row(connection, run_id)
     if row.closed_at is not None:

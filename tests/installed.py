@@ -13,7 +13,7 @@ name: small
 incident: {as_of: 2009-10-01T00:00:00Z}
 users: {from: users.csv, decline: erased.csv}
 sources: {phones: {kind: vdir, path: material}}
-targets: {live: {kind: vdir, path: restored}}
+targets: {live: {kind: vdir, path: restored, exclusive: true}}
 defaults: {attempts: 1, gate: {failed: 100%}}
 phases: [{restore: contacts, to: live}, {restore: notes, to: live}]
 approvals: 1

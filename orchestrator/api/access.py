@@ -98,6 +98,13 @@ ROUTES: Mapping[str, Access] = {
     "POST /api/v1/runs/{run}/resume": STEER,
     "POST /api/v1/runs/{run}/cancel": STEER,
     "POST /api/v1/runs/{run}/declines": STEER,
+    # After a run
+    "POST /api/v1/runs/{run}/verify": STEER,
+    "POST /api/v1/runs/{run}/undo": STEER,
+    "GET /api/v1/runs/{run}/findings": LOOK,
+    "POST /api/v1/runs/{run}/close": _to(Scope.ADMIN, ADMINS),
+    "POST /api/v1/runs/{run}/users/{user}/forget": STEER,
+    "POST /api/v1/runs/{run}/users/{user}/choice": _to(Scope.STEER, OPERATORS | {S}),
     # Users
     "GET /api/v1/runs/{run}/units": EVERYBODYS_USERS,
     "GET /api/v1/runs/{run}/losses": EVERYBODYS_USERS,

@@ -16,6 +16,7 @@ from orchestrator.api.installation import Installation
 from orchestrator.api.openapi import document
 from orchestrator.api.problems import PageOfProblem, explain_problems
 from orchestrator.api.routes import (
+    aftercare,
     copies,
     events,
     health,
@@ -41,6 +42,7 @@ ROUTERS = (
     steering.router,
     people.router,
     operations.router,
+    aftercare.router,
     copies.router,
     copies.large,
     overseeing.router,

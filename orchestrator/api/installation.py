@@ -8,6 +8,7 @@ from typing import Annotated, cast
 from fastapi import Depends, Request
 from msgspec import Struct
 
+from orchestrator.aftercare import Aftercare
 from orchestrator.api.documents import encoded_run
 from orchestrator.api.events import Hub
 from orchestrator.api.idempotency import Answers
@@ -32,6 +33,7 @@ class Installation(Struct, frozen=True, kw_only=True):
     sealer: Sealer
     runs: Runs
     progress: Progress
+    aftercare: Aftercare
     operations: Operations
     plans: PlanStore
     revealing: Revealing
@@ -53,6 +55,7 @@ class Installation(Struct, frozen=True, kw_only=True):
             sealer=sealer,
             runs=Runs(ledger, sealer),
             progress=progress,
+            aftercare=Aftercare(ledger, sealer),
             operations=Operations(ledger, sealer),
             plans=PlanStore(ledger),
             revealing=Revealing(ledger, sealer, progress),

@@ -14,7 +14,7 @@ from orchestrator.api.gate import GatedRoute, Who
 from orchestrator.api.given import CursorText, Given, Limit, Reason
 from orchestrator.api.installation import Asked, Installation, named
 from orchestrator.api.paging import page
-from orchestrator.api.which import RunId
+from orchestrator.api.which import RunId, visible
 from orchestrator.errors import NotFound, PlanInvalid
 from orchestrator.lifecycle import UnitState
 from orchestrator.operations import OperationRow, OperationUnit
@@ -62,7 +62,7 @@ def _seen(
 ) -> OperationRow:
     """The operation, if its run is there for this caller."""
     found = asked.operations.get(operation)
-    if not who.sees(found.run):
+    if not visible(asked, who, found.run):
         raise NotFound("there is no such operation")
     return found
 

@@ -18,11 +18,13 @@ from orchestrator.api.gate import GatedRoute, Who
 from orchestrator.api.given import CursorText, Digest, Given, Limit
 from orchestrator.api.installation import Asked, Installation
 from orchestrator.api.paging import page
+from orchestrator.api.problems import Declined
 from orchestrator.api.routes.copies import LargeRoute
-from orchestrator.api.which import IfMatch, RunId, etag, require_match
+from orchestrator.api.which import IfMatch, RunId, etag, require_match, visible
 from orchestrator.books import Books
 from orchestrator.errors import NotFound, PlanInvalid, Problem
 from orchestrator.handing_in import checked, handed_in
+from orchestrator.identity.roles import Caller
 from orchestrator.plan_store import PlanEntry, StoredPlan, difference
 from orchestrator.progress import DOCUMENT_VERSION, CauseRow, Status
 
@@ -182,7 +184,8 @@ def compare_plan(
     """What changed: against the version before, another version, or the plan of a run."""
     new = asked.plans.get(plan, version)
     if run is not None:
-        if not who.sees(run):
+        asked.recent.require(run)
+        if not visible(asked, who, run):
             raise NotFound("there is no such run", hint="list them: reinstate runs")
         old, old_name = asked.progress.plan_text(run), f"run {run}"
     else:
@@ -227,7 +230,7 @@ class PreviewDocument(Struct, frozen=True, kw_only=True):
 @large.post("/previews", status_code=HTTPStatus.ACCEPTED, responses=returns(RunDocument, 202))
 def begin_preview(given: PreviewWish, asked: Asked, who: Who) -> Response:
     """Find out what a plan would do to the data as it is now. Writes none of it."""
-    return _submitted(asked, given, who.holder, where="previews", preview=True, sample=given.sample)
+    return _submitted(asked, given, who, where="previews", preview=True, sample=given.sample)
 
 
 @router.get("/previews/{run}", responses=returns(PreviewDocument))
@@ -273,7 +276,7 @@ def submit(given: RunWish, asked: Asked, who: Who) -> Response:
     return _submitted(
         asked,
         given,
-        who.holder,
+        who,
         where="runs",
         status=HTTPStatus.CREATED,
         expected_digest=given.preview,
@@ -283,15 +286,22 @@ def submit(given: RunWish, asked: Asked, who: Who) -> Response:
 def _submitted(
     asked: Installation,
     given: PlanWithFiles,
-    author: str,
+    who: Caller,
     *,
     where: str,
     status: int = HTTPStatus.ACCEPTED,
     **how: Any,
 ) -> Response:
+    if who.runs is not None:
+        raise Declined(
+            HTTPStatus.FORBIDDEN,
+            "forbidden",
+            "this token is for certain runs, and a new one is none of them",
+            hint="submit with a token for every run",
+        )
     folder = folder_of(asked, given.folder)
     with handed_in(
-        given.text, folder=folder, files=given.files, author=author, **how
+        given.text, folder=folder, files=given.files, author=who.holder, **how
     ) as submission:
         run = asked.runs.submit(submission)
     found = asked.progress.status(run)
