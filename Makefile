@@ -77,7 +77,7 @@ $(VENV)/.run: requirements/run.txt requirements/build.txt pyproject.toml | $(BIN
 $(VENV)/.test: requirements/test.txt requirements/tools.txt tests/machine.sh $(VENV)/.run
 	$(PIP) install --require-hashes -r requirements/test.txt
 	$(PIP) install --require-hashes -r requirements/tools.txt --no-deps --upgrade \
-		--target $(VENV)/tools --python-version 3.12 --only-binary=:all:
+		--target $(VENV)/tools --ignore-requires-python --only-binary=:all:
 	tests/machine.sh
 	@touch $@
 
@@ -90,14 +90,14 @@ $(VENV)/.lock: requirements/lock.txt | $(BIN)/python
 	@touch $@
 
 # One set of files for every Python that is supported; addresses of an index never get into them.
-COMPILE = $(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 \
-	--generate-hashes --no-annotate --no-emit-index-url --no-emit-find-links \
-	--custom-compile-command 'make lock'
+COMPILE = $(BIN)/uv pip compile --quiet --upgrade --universal --generate-hashes --no-annotate \
+	--no-emit-index-url --no-emit-find-links --custom-compile-command 'make lock'
+OLDEST := --python-version 3.11
 
 lock: $(VENV)/.lock
-	$(COMPILE) pyproject.toml --output-file requirements/run.txt
+	$(COMPILE) $(OLDEST) pyproject.toml --output-file requirements/run.txt
 	for group in build test lint lock; do \
-		$(COMPILE) --group $$group --constraints requirements/run.txt \
+		$(COMPILE) $(OLDEST) --group $$group --constraints requirements/run.txt \
 			--output-file requirements/$$group.txt; \
 	done
 	$(COMPILE) --python-version 3.12 --group tools --output-file requirements/tools.txt

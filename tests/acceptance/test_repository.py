@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-LOCKS = ("build", "lint", "lock", "run", "test")
+LOCKS = ("build", "lint", "lock", "run", "test", "tools")
 GUARANTEES = range(1, 19)
 
 
