@@ -2,7 +2,7 @@
 
 import json
 from bisect import bisect_right
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from datetime import UTC, datetime
 from itertools import accumulate
 
@@ -10,6 +10,7 @@ from sqlalchemy import Connection, and_, delete, exists, func, insert, select, t
 
 from orchestrator.admission import Cell, Facts, Move
 from orchestrator.ledger.database import insert_missing, learn, upsert, within
+from orchestrator.ledger.priority import FRONT, in_front
 from orchestrator.ledger.schema import (
     AWAITING,
     DUE,
@@ -274,10 +275,10 @@ def _make_batches(
     groups: dict[Cell, list[int]] = {}
     for phase, user in sorted(units):
         groups.setdefault((phase, wave_of(user)), []).append(user)
+    first = in_front(connection, run_id)
     made = 0
     for (phase, wave), users in groups.items():
-        for start in range(0, len(users), size):
-            part = users[start : start + size]
+        for part, priority in _parted(users, size=size, first=first):
             number = connection.execute(
                 insert(batch)
                 .values(
@@ -289,6 +290,7 @@ def _make_batches(
                     last=part[-1],
                     members=json.dumps(part),
                     state=BatchState.READY,
+                    priority=priority,
                 )
                 .returning(batch.c.id)
             ).scalar_one()
@@ -303,6 +305,15 @@ def _make_batches(
             )
             made += 1
     return made
+
+
+def _parted(
+    users: Sequence[int], *, size: int, first: Collection[int]
+) -> Iterator[tuple[list[int], int]]:
+    """Who is in one batch, and its priority: whoever goes first is alone in theirs."""
+    yield from (([user], FRONT) for user in users if user in first)
+    others = [user for user in users if user not in first]
+    yield from ((others[at : at + size], 0) for at in range(0, len(others), size))
 
 
 def waves_of(connection: Connection, run_id: str) -> Callable[[int], int]:

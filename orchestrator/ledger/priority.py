@@ -1,14 +1,16 @@
 """Moves one user's units to the front: their batches are split off, and go first.
 
 A batch of a range becomes up to three: those before, the user, those after. All stay ranges, so
-that every user is in exactly one of them, and a later phase still finds what it follows.
+that every user is in exactly one of them, and a later phase still finds what it follows. What has
+to be tried again gets a batch of its own later, which goes first as well.
 """
 
 import json
 
 from sqlalchemy import Connection, Row, insert, select, update
 
-from orchestrator.ledger.schema import batch
+from orchestrator.ledger.database import insert_missing
+from orchestrator.ledger.schema import batch, front
 from orchestrator.lifecycle import BatchState
 
 FRONT = 100
@@ -19,6 +21,7 @@ def move_to_front(connection: Connection, run_id: str, user: int) -> int:
 
     Repeating it changes nothing more. What is dispatched or running is on its way already.
     """
+    insert_missing(connection, front, [{"run": run_id, "user": user}])
     rows = connection.execute(
         select(batch).where(
             batch.c.run == run_id,
@@ -28,6 +31,11 @@ def move_to_front(connection: Connection, run_id: str, user: int) -> int:
         )
     ).all()
     return sum(_alone(connection, row, user) for row in rows)
+
+
+def in_front(connection: Connection, run_id: str) -> set[int]:
+    """The users of a run who go first: a few, chosen one by one."""
+    return set(connection.execute(select(front.c.user).where(front.c.run == run_id)).scalars())
 
 
 def _alone(connection: Connection, row: Row[tuple[object, ...]], user: int) -> int:

@@ -322,6 +322,28 @@ def test_a_user_who_is_moved_to_the_front_goes_first_once_and_nobody_is_left_out
         service.runs.prioritize(run_id, number, who="jo", reason="")
 
 
+def test_what_is_tried_again_for_a_user_who_goes_first_goes_first_too(service, illness):
+    run_id = begin(service)
+    with service.ledger.read() as connection:
+        number = service.progress.number(connection, run_id, "user07")
+    service.runs.prioritize(run_id, number, who="jo", reason="press")
+    illness.on = True
+    service.conductor.tick()
+    service.answer()
+    illness.on = False
+    service.clock.advance(seconds=30)
+    service.conductor.tick()
+    with service.ledger.read() as connection:
+        made = connection.execute(
+            select(batch.c.first, batch.c.last, batch.c.priority)
+            .where(batch.c.priority > 0)
+            .where(batch.c.members.is_not(None))
+        ).all()
+    assert [tuple(row) for row in made] == [(number, number, FRONT)]
+    service.go_on()
+    assert [phase.settled for phase in service.status(run_id).phases] == [len(USERS)] * 2
+
+
 def test_a_follow_up_batch_gives_up_the_user_who_goes_first(tmp_path):
     ledger = Ledger(f"sqlite:///{tmp_path / 'ledger.db'}")
     ledger.prepare()
