@@ -66,6 +66,11 @@ class RunRow(Struct, frozen=True, kw_only=True):
     created: datetime
     finished: datetime | None
     why: str | None
+    about: str | None = None
+    """Of a verify or an undo: whose traces it is about."""
+    closed: datetime | None = None
+    """When its keys were erased: what was kept of its users cannot be read any more."""
+    closed_by: str | None = None
 
 
 class PhaseProgress(Struct, frozen=True, kw_only=True):
@@ -631,6 +636,9 @@ def run_row(row: Row[Any]) -> RunRow:
         created=moment(row.created_at),
         finished=None if row.finished_at is None else moment(row.finished_at),
         why=row.why,
+        about=row.about,
+        closed=None if row.closed_at is None else moment(row.closed_at),
+        closed_by=row.closed_by,
     )
 
 

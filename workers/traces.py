@@ -170,12 +170,12 @@ def judge(steps: Iterable[Step], there: Image | None, *, tombstone: str | None =
     `tombstone`: the version of the one that is there, if any: one that is not the one which our
     own removal left is somebody else's deletion.
     """
-    now, found, skipped = there, None, False
+    now, found = there, None
     for step in reversed(list(steps)):
         if step.leads_to(now) and (found is not None or step.ours(tombstone)):
             found, now = step, step.before
         elif step.comes_from(now) and (found is not None or not step.verified):
-            skipped = True  # it never took effect
+            continue  # it never took effect
         elif found is not None:
             break
         elif step.comes_from(now):  # somebody made it what it was
@@ -187,8 +187,7 @@ def judge(steps: Iterable[Step], there: Image | None, *, tombstone: str | None =
                 why=Why.GONE if there is None else Why.CHANGED,
             )
     if found is None:
-        drift = Drift.NEVER if skipped and there is None else _missed(there)
-        return Verdict(drift=drift, undo=Undone.ALREADY)
+        return Verdict(drift=Drift.NEVER, undo=Undone.ALREADY)
     if now is None:
         return Verdict(drift=Drift.AS_LEFT, undo=Undone.REMOVED)
     return Verdict(drift=Drift.AS_LEFT, undo=Undone.PUT_BACK, back_to=found)

@@ -9,10 +9,11 @@ from orchestrator.aftercare import Aftercare
 from orchestrator.audit import audit
 from orchestrator.books import imbalances
 from orchestrator.errors import NotFound, Refused
-from orchestrator.findings import Why, undone
+from orchestrator.findings import Why, drifts, undone, would_be_undone
 from orchestrator.ledger.schema import exception, unit
+from orchestrator.ledger.scopes import Sample
 from orchestrator.lifecycle import RunState, UnitState
-from orchestrator.query import Query
+from orchestrator.query import Query, parse
 from tests.afterwards import AS_OF, LATER, Afterwards, as_if_undone, seen
 from tests.faults.simulation.population import content
 from tests.in_process import Service
@@ -273,3 +274,163 @@ def test_an_undo_on_folders_leaves_them_as_they_were(tmp_path):
     assert not list((tmp_path / "live").rglob("*.json"))
     run = service.run(VDIR.format(more=", exclusive: true"))
     assert service.status(run).books.restored == 1
+
+
+# Verify ---------------------------------------------------------------------------------------
+
+
+def test_a_verify_finds_everything_as_it_was_left(service):
+    world = Afterwards(service, random.Random(4))
+    run = world.restored()
+    before, writes = seen(), target.store("live").writes
+    verify = world.verify(run)
+    settled(service, verify)
+    found = drifts(service.status(verify).books)
+    assert found["places"] == found["as_left"] == service.status(run).books.restored
+    assert seen() == before
+    probes = target.store("live").writes - writes
+    assert probes <= 6  # the inspection's own, none for a user
+
+
+@pytest.mark.guarantee(10)
+@pytest.mark.parametrize("seed", range(3))
+def test_a_verify_finds_each_planted_drift_and_no_other(small, seed):
+    world = Afterwards(small, random.Random(seed))
+    run = world.restored()
+    after = seen()
+    wrote = {key for key in after if after[key] != world.before.get(key)}
+    now = world.edited()
+    verify = world.verify(run)
+    settled(small, verify)
+    gone = {key for key in wrote if key not in now}
+    changed = {key for key in wrote - gone if now[key] != after[key]}
+    found = drifts(small.status(verify).books)
+    assert found == {
+        "places": len(wrote),
+        "as_left": len(wrote) - len(gone) - len(changed),
+        "changed": len(changed),
+        "gone": len(gone),
+        "never_there": 0,
+    }
+    told = {
+        (answer.category, owner, item["ident"])
+        for owner in {row["user"] for row in small.progress.losses(verify)}
+        for answer in small.progress.user(verify, owner).categories
+        for item in answer.items
+    }
+    assert told == gone | changed
+
+
+def test_a_verify_says_what_an_undo_would_do(small):
+    world = Afterwards(small, random.Random(4))
+    run = world.restored()
+    world.edited()
+    before = seen()
+    would = would_be_undone(small.status(world.verify(run)).books)
+    assert seen() == before
+    assert would == world.undone(world.undo(run))
+
+
+def test_a_verify_of_a_sample_looks_at_so_many_units(small):
+    world = Afterwards(small, random.Random(4))
+    run = world.restored()
+    whole = len(units(small, world.verify(run)))
+    assert len(units(small, world.verify(run, sample=Sample(3)))) == 3
+    assert len(units(small, world.verify(run, sample=Sample(1, 4)))) == -(-whole // 4)
+
+
+def test_a_verify_asks_for_no_approval_and_any_time_will_do(small):
+    world = Afterwards(small, random.Random(4), approvals=2)
+    run = world.restored()
+    for _ in range(2):
+        settled(small, world.verify(run))
+        small.clock.advance(days=400)
+    undo = world.undo(run)
+    found = drifts(small.status(world.verify(undo)).books)
+    assert found["as_left"] == found["places"] > 0
+
+
+def test_a_write_that_never_got_there_is_not_called_drift_of_the_users(small):
+    world = Afterwards(small, random.Random(4))
+
+    def lose(_category, change):
+        if change.owner == "u0":
+            return target.Disturbance(fate=target.Fate.UNKNOWN, stored=False)
+        return None
+
+    target.store("live").disturb = lose
+    run = world.restored()
+    target.store("live").disturb = None
+    found = drifts(small.status(world.verify(run, "user:u0")).books)
+    assert found["never_there"] == found["places"] > 0
+
+
+# While others go on ---------------------------------------------------------------------------
+
+
+@pytest.mark.guarantee(10)
+@pytest.mark.guarantee(5)
+@pytest.mark.parametrize("seed", range(4))
+def test_a_user_who_is_faster_than_the_undo_keeps_what_they_made(small, seed):
+    world = Afterwards(small, random.Random(seed))
+    run = world.restored()
+    after = seen()
+    raced = {}
+
+    def race(category, change):
+        key = (category, change.owner, change.ref)
+        if change.owner != target.PROBE and key not in raced and world.rng.random() < 0.4:
+            raced[key] = None
+            if key in seen():
+                world.edit(*key)
+                raced[key] = seen().get(key)
+
+    target.store("live").disturb = race
+    undo = world.undo(run)
+    target.store("live").disturb = None
+    settled(small, undo)
+    wished = as_if_undone(world.before, after, after | {k: v for k, v in raced.items() if v})
+    for key in wished.keys() | seen().keys():
+        if key in raced:
+            assert seen().get(key) in {raced[key], world.before.get(key)}
+            assert raced[key] is None or seen().get(key) == raced[key]
+        else:
+            assert seen().get(key) == wished.get(key)
+
+
+@pytest.mark.guarantee(10)
+def test_an_undo_whose_answers_are_lost_still_ends_as_it_should(small):
+    world = Afterwards(small, random.Random(6))
+    run = world.restored()
+    fates = {}
+
+    def lose(_category, change):
+        if change.owner == target.PROBE or fates.setdefault(change.ref, 0) >= 2:
+            return None
+        fates[change.ref] += 1
+        return target.Disturbance(fate=target.Fate.UNKNOWN, stored=world.rng.random() < 0.5)
+
+    target.store("live").disturb = lose
+    undo = world.undo(run)
+    settled(small, undo)
+    assert seen() == world.before
+    assert world.undone(undo)["left"] == 0
+    assert fates
+
+
+def test_an_undo_goes_on_where_a_target_was_away(small):
+    world = Afterwards(small, random.Random(6))
+    run = world.restored()
+    query = parse((), small.progress.plan(run))
+    undo = world.care.undo(run, query, who="mia", reason="x")
+    small.conductor.tick()
+    small.answer()
+    small.conductor.tick()
+    target.store("live").away = True
+    for _ in range(4):
+        small.conductor.tick()
+        small.answer()
+    target.store("live").away = False
+    small.go_on()
+    settled(small, undo)
+    assert seen() == world.before
