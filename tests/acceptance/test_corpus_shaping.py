@@ -13,12 +13,14 @@ from pathlib import PurePosixPath
 from types import SimpleNamespace
 
 import pytest
+from msgspec import structs
 
 from orchestrator.audit import audit
 from orchestrator.items import Copy, File, Folder, UserId
 from orchestrator.ports import Place, Rules, Surroundings
 from tests.corpus import corpus_bytes, corpus_files
 from tests.in_process import Service
+from workers.formats.shaping import shaped
 from workers.targets.dav import Dav
 
 CATEGORIES = ("contacts", "calendar", "tasks", "notes")
@@ -93,6 +95,19 @@ def shared_out(category):
         user.files.append((name, data))
         user.marks |= marks
     return [user.files for user in users]
+
+
+@pytest.mark.parametrize("category", CATEGORIES)
+def test_every_shaped_item_has_its_ident_and_digest_and_needs_no_more_shaping(category):
+    kind = kind_of(category)
+    for number, files in enumerate(shared_out(category)):
+        owner = UserId(f"user{number}")
+        for copy in copies(category, owner, files):
+            resource = shaped(category, copy.item)
+            seen = kind.recognise(owner, resource)
+            assert (seen.ident, seen.digest) == (copy.item.ident, copy.item.digest)
+            again = structs.replace(copy.item, content=resource, attachments=())
+            assert shaped(category, again) == resource
 
 
 @pytest.mark.timeout(240)

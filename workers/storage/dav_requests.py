@@ -40,6 +40,8 @@ _PATIENCE: Final = 5.0
 _LONGEST_WAIT: Final = 24 * 3600.0
 _KEPT: Final = 5.0
 """Seconds that an idle connection is kept: shorter than servers do, or it breaks in mid-call."""
+_OLD: Final = "HTTP/1.0"
+_OLD_AT_ONCE: Final = 4
 _AGENT: Final = "reinstate"
 _LONGEST_NAME: Final = 255
 """Bytes that servers, which keep things in files, take as a name."""
@@ -183,6 +185,7 @@ class Server:
                         method, self.origin + path, headers=headers, content=body
                     ) as response,
                 ):
+                    line.met(response.http_version)
                     return Answer(
                         status=response.status_code,
                         headers={name.lower(): text for name, text in response.headers.items()},
@@ -230,7 +233,9 @@ class _Line:
     def __init__(self, bounds: Bounds) -> None:
         self.process = os.getpid()
         self.loop = asyncio.new_event_loop()
-        self.slots = asyncio.Semaphore(bounds.at_once)
+        self.slots = asyncio.Semaphore(1)
+        """As many as the server takes, from its first answer on."""
+        self._at_once: int | None = bounds.at_once
         self.client = httpx.AsyncClient(
             follow_redirects=False,
             timeout=httpx.Timeout(bounds.seconds, connect=min(10.0, bounds.seconds)),
@@ -248,6 +253,18 @@ class _Line:
     def _turn(self) -> None:
         asyncio.set_event_loop(self.loop)
         self.loop.run_forever()
+
+    def met(self, version: str) -> None:
+        """The first answer tells how many calls it can take.
+
+        A server of HTTP/1.0 takes one call a connection, and few connections at the same time:
+        what it cannot take yet waits a second or is reset.
+        """
+        if self._at_once is not None:
+            most = self._at_once if version != _OLD else min(self._at_once, _OLD_AT_ONCE)
+            self._at_once = None
+            for _ in range(most - 1):
+                self.slots.release()
 
     def pause(self, seconds: float) -> None:
         """Nobody calls this server for so long."""
