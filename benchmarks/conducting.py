@@ -9,19 +9,18 @@ place taken.
 """
 
 import argparse
-import statistics
 import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from sqlalchemy import func, insert, select, text
+from sqlalchemy import func, select, text
 
 from benchmarks.stand import figures, servers
 from orchestrator.conductor import Conductor
 from orchestrator.ledger import expansion
 from orchestrator.ledger.database import Ledger, insert_all
 from orchestrator.ledger.leases import Ring
-from orchestrator.ledger.schema import batch, counter, run_user
+from orchestrator.ledger.schema import batch, run_user
 from orchestrator.planner import read_plan
 from orchestrator.runs import Runs, Submission
 from orchestrator.sealing import Sealer
@@ -60,9 +59,7 @@ class Silent:
 
 def begun(ledger: Ledger, users: int, usual: int) -> str:
     """A run of so many users that is running; its id."""
-    phases = ", ".join(
-        f"{{restore: {category}, to: live, scope: user}}" for category in CATEGORIES
-    )
+    phases = ", ".join(f"{{restore: {category}, to: live, scope: user}}" for category in CATEGORIES)
     written = PLAN.replace("PHASES", phases)
     plan = read_plan(written.encode(), path="plan.yaml", base=Path())
     run_id = Runs(ledger, Sealer(bytes(32))).submit(

@@ -107,7 +107,8 @@ def test_a_plan_with_errors_comes_back_with_every_place(shared):
 
 def test_a_secret_in_a_plan_is_never_repeated(shared):
     text = submission(shared.service.folder)["text"].replace(
-        "{kind: vdir, path: restored, exclusive: true}", "{kind: sql, url: 'postgresql://u:hunter2@host/db'}"
+        "{kind: vdir, path: restored, exclusive: true}",
+        "{kind: sql, url: 'postgresql://u:hunter2@host/db'}",
     )
     checked = shared.mia.post("/api/v1/plans/check", json={"text": text})
     stored = shared.mia.post("/api/v1/plans", json={"text": text})

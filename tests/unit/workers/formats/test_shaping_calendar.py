@@ -156,11 +156,29 @@ _LETTERS = st.characters(blacklist_categories=("Cs", "Cc"))
 _CHARACTERS = _LETTERS | st.sampled_from("\\,;:\"'=^nN\u2028")
 _VALUES = st.text(_CHARACTERS, max_size=90)
 _NAMES = st.sampled_from(
-    (
-        "SUMMARY DESCRIPTION CATEGORIES LOCATION COMMENT X-FOO URL ATTACH CONTACT RESOURCES "
-        "CONFERENCE X-FOO;VALUE=URI COLOR RELATED-TO CLASS ATTENDEE;CN=x ORGANIZER "
-        "IMAGE;VALUE=URI DESCRIPTION;ALTREP=y STRUCTURED-DATA STYLED-DESCRIPTION;VALUE=TEXT "
-    ).split()
+    [
+        "SUMMARY",
+        "DESCRIPTION",
+        "CATEGORIES",
+        "LOCATION",
+        "COMMENT",
+        "X-FOO",
+        "URL",
+        "ATTACH",
+        "CONTACT",
+        "RESOURCES",
+        "CONFERENCE",
+        "X-FOO;VALUE=URI",
+        "COLOR",
+        "RELATED-TO",
+        "CLASS",
+        "ATTENDEE;CN=x",
+        "ORGANIZER",
+        "IMAGE;VALUE=URI",
+        "DESCRIPTION;ALTREP=y",
+        "STRUCTURED-DATA",
+        "STYLED-DESCRIPTION;VALUE=TEXT",
+    ]
 )
 _LINES = st.lists(st.builds("{}:{}".format, _NAMES, _VALUES), max_size=6)
 

@@ -119,11 +119,36 @@ _LETTERS = st.characters(blacklist_categories=("Cs", "Cc"))
 _CHARACTERS = _LETTERS | st.sampled_from("\\,;:\"'=^nN\u2028")
 _VALUES = st.text(_CHARACTERS, max_size=90)
 _NAMES = st.sampled_from(
-    (
-        "NOTE NICKNAME CATEGORIES ADR ORG TITLE URL X-FOO X-ABLabel GENDER IMPP RELATED TEL "
-        "EMAIL BDAY GEO SOURCE KEY N item1.TEL item1.X-ABLABEL RELATED;VALUE=text PHOTO "
-        "TEL;VALUE=uri PROFILE LANG TZ CLIENTPIDMAP "
-    ).split()
+    [
+        "NOTE",
+        "NICKNAME",
+        "CATEGORIES",
+        "ADR",
+        "ORG",
+        "TITLE",
+        "URL",
+        "X-FOO",
+        "X-ABLabel",
+        "GENDER",
+        "IMPP",
+        "RELATED",
+        "TEL",
+        "EMAIL",
+        "BDAY",
+        "GEO",
+        "SOURCE",
+        "KEY",
+        "N",
+        "item1.TEL",
+        "item1.X-ABLABEL",
+        "RELATED;VALUE=text",
+        "PHOTO",
+        "TEL;VALUE=uri",
+        "PROFILE",
+        "LANG",
+        "TZ",
+        "CLIENTPIDMAP",
+    ]
 )
 _LINES = st.lists(st.builds("{}:{}".format, _NAMES, _VALUES), max_size=6)
 
