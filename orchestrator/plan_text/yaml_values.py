@@ -21,6 +21,10 @@ MOST_VALUES = 100_000
 MOST_PROBLEMS = 200
 """Of one kind of trouble with the text; whoever gets these has seen enough."""
 
+_TOO_DEEP = f"nested more than {MOST_DEPTH} levels deep"
+_LIBYAML_TOO_DEEP = "exceeded maximum nesting depth"
+"""What libyaml 0.2.6 says before it has told of the first level; its bound is 1,000."""
+
 PlainValue = str | int | float | bool | None
 
 _LINES = re.compile(r"\r\n|\r|\n")
@@ -214,7 +218,10 @@ class _Reader:
         except yaml.MarkedYAMLError as error:
             mark = error.problem_mark or error.context_mark
             place = Place(mark.line + 1, mark.column + 1) if mark else Place()
-            self.report("syntax", _sentence(error), place, _syntax_hint(error))
+            if error.problem == _LIBYAML_TOO_DEEP:
+                self.report("too-deep", _TOO_DEEP, place)
+            else:
+                self.report("syntax", _sentence(error), place, _syntax_hint(error))
         except yaml.reader.ReaderError as error:
             before = split_lines(self.text[: error.position])
             place = Place(len(before), len(before[-1]) + 1)
@@ -253,7 +260,7 @@ class _Reader:
                 parent.key = None
         if isinstance(node, Table | Listing):
             if len(self.open) >= MOST_DEPTH:
-                self.report("too-deep", f"nested more than {MOST_DEPTH} levels deep", node.place)
+                self.report("too-deep", _TOO_DEEP, node.place)
                 raise _Refused
             self.open.append(_Open(node))
 

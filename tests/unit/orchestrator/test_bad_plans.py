@@ -73,7 +73,7 @@ def test_the_plan_that_the_bad_ones_are_made_of_is_good():
         (b"version: 1\nname: \xff\n", ("not-utf-8", 2, 7)),
         ("version: 1\n".encode("utf-16"), ("not-utf-8", 1, 1)),
         ("#" * ((1 << 20) + 1), ("too-large", 1, 1)),
-        ("[" * 100_000, ("too-deep", 1, 33)),
+        ("[" * 100_000, ("too-deep", 1, 1001)),
         ("{a: " * 100_000, ("too-deep", 1, 129)),
         ("- " * 100_000, ("too-deep", 1, 65)),
         ("[" + "a," * 200_000 + "]", ("too-many-values", 1, 200_000)),
