@@ -9,7 +9,7 @@ import shutil
 import sys
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from shlex import quote
@@ -27,6 +27,7 @@ from orchestrator.progress import Status
 if TYPE_CHECKING:
     from orchestrator.cli.session import Session
     from orchestrator.embedded.one_machine import Engine
+    from orchestrator.settings import Settings
     from plans.sample.truth import GroundTruth, TrueCopy
 
 AUTHOR = "mia"
@@ -143,10 +144,15 @@ class _Story:
         """From the plan to the proof."""
         from orchestrator.cli.session import session
         from orchestrator.cli.views import books_table
+        from orchestrator.embedded.front_door import with_free_address
         from orchestrator.embedded.one_machine import Engine
         from plans.sample.recount import state_of_targets
 
-        with session() as asked, Engine(asked.settings) as engine:
+        with ExitStack() as stack:
+            asked = stack.enter_context(session())
+            settings = with_free_address(asked.settings, chosen=False)
+            engine = stack.enter_context(Engine(settings, answering=True))
+            _invite(settings)
             _heading("What is restored, by the plan")
             run_id = self._submit(asked)
             status = self._carry_out(asked, engine, run_id)
@@ -162,7 +168,9 @@ class _Story:
             before = state_of_targets(self.folder)
             again = self._carry_out(asked, engine, self._submit(asked), aloud=False)
             proofs.append(_proof_of_repetition(again, before, state_of_targets(self.folder)))
-        self._what_next(run_id)
+            self._what_next(run_id)
+            if sys.stdin.isatty() and sys.stdout.isatty():
+                _stay_open(settings, engine)
         return Exit.DONE if all(proofs) else Exit.UNEXPECTED
 
     def _submit(self, asked: "Session") -> str:
@@ -259,6 +267,7 @@ class _Story:
             f"{command} losses {run_id}",
             f"{command} quarantine {run_id} export {quote(_shown(self.folder / 'quarantine'))}",
             f"{command} report {run_id}",
+            f"{command} up",
         ]
         console().print("\n".join(f"  {line}" for line in lines), markup=False, soft_wrap=True)
         restored = _shown(self.folder / "restored")
@@ -268,6 +277,25 @@ class _Story:
             f"{_shown(self.folder / 'truth.json')}."
         )
         _say(f"Done in {time.monotonic() - self.began:.0f} s.", style="dim")
+
+
+def _invite(settings: "Settings") -> None:
+    from orchestrator.embedded.front_door import answers, owners_link
+
+    if answers(settings):
+        _say(f"Watch it in a browser (good once): {owners_link(settings, owner=AUTHOR)}")
+
+
+def _stay_open(settings: "Settings", engine: "Engine") -> None:
+    """Leave the dashboard open until somebody has seen enough."""
+    from orchestrator.embedded.front_door import owners_link
+
+    _heading("The dashboard stays open")
+    _say(f"{owners_link(settings, owner=AUTHOR)}\nctrl-c ends it")
+    with suppress(KeyboardInterrupt):
+        while True:
+            engine.revive()
+            time.sleep(1)
 
 
 def _approve(asked: "Session", status: Status, tell: Callable[[str], None]) -> None:

@@ -11,29 +11,39 @@ from orchestrator.cli.output import Format
 
 
 def up() -> Exit:
-    """Run broker, workers and conductor on this machine until stopped.
+    """Run everything on this machine until stopped: broker, workers, conductor, dashboard, API.
 
-    Runs that were stopped go on where they were. Ctrl-C or SIGTERM ends it: workers finish what
-    they have in hand and hand back the rest. One engine works in a home; another stands by.
+    It prints a link that logs your browser in, once. Pages and API are at REINSTATE_API, or at any
+    free port where that is taken. Runs that were stopped go on where they were. Ctrl-C or SIGTERM
+    ends it: workers finish what they have in hand and hand back the rest. One engine works in a
+    home; another stands by.
     """
     import os
     import signal
     import threading
 
     from orchestrator.cli.output import hint, say
+    from orchestrator.cli.session import operator
+    from orchestrator.embedded.front_door import answers, owners_link, with_free_address
     from orchestrator.embedded.one_machine import Engine, engine_running
     from orchestrator.settings import Settings
 
-    settings = Settings.read(os.environ)
+    chosen = bool(os.environ.get("REINSTATE_API"))
+    settings = with_free_address(Settings.read(os.environ), chosen=chosen)
     stopped = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda _number, _frame: stopped.set())
     another = engine_running(settings.home)
-    with Engine(settings) as engine:
+    with Engine(settings, answering=True) as engine:
         if another:
             say(f"an engine works in {settings.home} already; this one stands by")
         else:
             say(f"running with {settings.workers} worker processes; state in {settings.home}")
+            if answers(settings):
+                say(f"dashboard: {owners_link(settings, owner=operator(None))}")
+                hint("the link works once, within a quarter of an hour")
+            else:
+                hint(f"the pages do not answer; why: {settings.log_folder / 'api.log'}")
             hint("submit a plan from another terminal; ctrl-c stops everything")
         while not stopped.wait(1.0):
             engine.revive()

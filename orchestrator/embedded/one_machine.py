@@ -1,4 +1,4 @@
-"""Everything on one machine with one command: broker, workers and conductor, kept running.
+"""Everything on one machine with one command: broker, workers, conductor, pages, kept running.
 
     with Engine(settings) as engine:
         …  # submit a plan, watch it; every process is gone afterwards
@@ -57,8 +57,8 @@ class EngineStatus(msgspec.Struct, frozen=True, kw_only=True):
 # What runs --------------------------------------------------------------------------------------
 
 
-def programs(settings: Settings, broker: Broker) -> list[Program]:
-    """What one machine needs, in the order of starting."""
+def programs(settings: Settings, broker: Broker, *, answering: bool = False) -> list[Program]:
+    """What one machine needs, in the order of starting; `answering`: API and dashboard, too."""
     environ = {
         **os.environ,
         **replace(settings, broker_url=broker.url, log_file=None, log_format="json").environment(),
@@ -75,13 +75,14 @@ def programs(settings: Settings, broker: Broker) -> list[Program]:
         )
         for number, (pool, children) in enumerate(_pools(settings.workers, broker), start=1)
     ]
-    conductor = Program(
-        name="conductor",
-        command=(*python, "-m", "orchestrator.conductor"),
-        environ=environ,
-        folder=home,
+    alone = {"conductor": "orchestrator.conductor"} | (
+        {"api": "orchestrator.web"} if answering else {}
     )
-    return [*([broker.program] if broker.program else []), *workers, conductor]
+    others = [
+        Program(name=name, command=(*python, "-m", module), environ=environ, folder=home)
+        for name, module in alone.items()
+    ]
+    return [*([broker.program] if broker.program else []), *workers, *others]
 
 
 def _pools(processes: int, broker: Broker) -> Iterator[tuple[str, int]]:
@@ -110,6 +111,7 @@ def keep_running(
     settings: Settings,
     *,
     lifeline: Lifeline | None = None,
+    answering: bool = False,
 ) -> None:
     """Be the engine of this home, once no other is, until SIGTERM, SIGINT or the lifeline's end.
 
@@ -126,7 +128,9 @@ def keep_running(
         ledger.prepare(key_check=sealer.check)
         watch = Watch(ledger, lease_seconds=settings.lease_seconds)
         broker = choose(settings)
-        supervisor = Supervisor(programs(settings, broker), log_folder=settings.log_folder)
+        supervisor = Supervisor(
+            programs(settings, broker, answering=answering), log_folder=settings.log_folder
+        )
         log.info("engine_started", broker=broker.kind, workers=settings.workers, pid=os.getpid())
         try:
             supervisor.start()
@@ -238,11 +242,15 @@ def joined(settings: Settings) -> Settings:
 
 
 class Engine:
-    """An engine for as long as a `with` block lasts: this home's only one, or standing by."""
+    """An engine for as long as a `with` block lasts: this home's only one, or standing by.
 
-    def __init__(self, settings: Settings) -> None:
+    `answering`: API and dashboard are among what it keeps running.
+    """
+
+    def __init__(self, settings: Settings, *, answering: bool = False) -> None:
         """Starts nothing yet."""
         self._settings = settings
+        self._answering = answering
         self._process: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Self:
@@ -284,8 +292,11 @@ class Engine:
         if self._process is not None and self._process.stdin is not None:
             self._process.stdin.close()
         with (self._settings.log_folder / "engine.log").open("ab") as output:
-            self._process = subprocess.Popen(
-                (sys.executable, "-P", "-m", "orchestrator.embedded.one_machine", "--lifeline"),
+            self._process = subprocess.Popen(  # noqa: S603  the command is ours
+                (
+                    *(sys.executable, "-P", "-m", "orchestrator.embedded.one_machine"),
+                    *("--lifeline", *(["--answering"] if self._answering else [])),
+                ),
                 env={**os.environ, **self._settings.environment()},
                 cwd=self._settings.home,
                 stdin=subprocess.PIPE,  # the lifeline
@@ -324,12 +335,14 @@ def main(arguments: Iterable[str] | None = None) -> None:
     """`python -m orchestrator.embedded.one_machine`: be the engine until asked to stop."""
     parser = argparse.ArgumentParser(description="the embedded engine of one home")
     parser.add_argument("--lifeline", action="store_true", help="end with standard input")
+    parser.add_argument("--answering", action="store_true", help="with API and dashboard")
     options = parser.parse_args(None if arguments is None else list(arguments))
     try:
         settings = Settings.read(os.environ)
         configure_logs(settings)
         own_uncaught()
-        keep_running(settings, lifeline=Lifeline(0) if options.lifeline else None)
+        lifeline = Lifeline(0) if options.lifeline else None
+        keep_running(settings, lifeline=lifeline, answering=options.answering)
     except ReinstateError as error:
         log.error("engine_failed", error=error)  # noqa: TRY400  its text is not for logs
         sys.exit(1)
