@@ -16,7 +16,7 @@ from sqlalchemy import ColumnElement, Connection, Row, Table, and_, func, select
 from orchestrator.admission import approvals_needed
 from orchestrator.books import FIELDS, Books
 from orchestrator.errors import NotFound
-from orchestrator.ledger import leadership
+from orchestrator.ledger import bulletins, leadership
 from orchestrator.ledger.database import Ledger
 from orchestrator.ledger.flow import moment
 from orchestrator.ledger.keys import Ids, Sealed, opened
@@ -129,6 +129,10 @@ class Status(Struct, frozen=True, kw_only=True):
     """Seconds since it started, or that it took; None before it started."""
     measured: float | None = None
     """Over how many seconds the speed was measured."""
+    promised: datetime | None = None
+    """By when the public was promised the next update."""
+    overdue: float | None = None
+    """For how many seconds it has been waiting for that; None: it is not overdue."""
 
     @property
     def over(self) -> bool:
@@ -259,6 +263,7 @@ class Progress:
                 ).scalars()
             )
             led = _is_led(connection, now) or len(approvals) < needed
+            promise = next(iter(bulletins.promises(connection, now=now, runs=[run_id])), None)
             return Status(
                 run=run_row(row),
                 digest=row.digest,
@@ -272,10 +277,16 @@ class Progress:
                 items_per_second=rate,
                 seconds_left=left,
                 stalled=_stall(row, cells, workers, now, led=led),
-                warnings=(*inventory.get("warnings", ()), *_circuits(connection, run_id)),
+                warnings=(
+                    *_broken_promise(promise),
+                    *inventory.get("warnings", ()),
+                    *_circuits(connection, run_id),
+                ),
                 accepted_by=row.accepted_by,
                 elapsed=_elapsed(row, now),
                 measured=measured,
+                promised=None if promise is None else moment(promise.due),
+                overdue=None if promise is None else promise.late_ms / 1000 or None,
             )
 
     def causes(self, run_id: str) -> list[CauseRow]:
@@ -684,6 +695,15 @@ def _cells(connection: Connection, run_id: str, plan: Plan) -> list[PhaseProgres
             )
         )
     return found
+
+
+def _broken_promise(promise: bulletins.Promise | None) -> Iterator[str]:
+    """That the public waits for an update."""
+    if promise is not None and promise.late_ms:
+        yield (
+            f"the public was promised an update by {moment(promise.due):%Y-%m-%d %H:%M} UTC, "
+            "and nothing was said since: publish a bulletin"
+        )
 
 
 def _circuits(connection: Connection, run_id: str) -> Iterator[str]:

@@ -105,6 +105,13 @@ ROUTES: Mapping[str, Access] = {
     "POST /api/v1/runs/{run}/close": _to(Scope.ADMIN, ADMINS),
     "POST /api/v1/runs/{run}/users/{user}/forget": STEER,
     "POST /api/v1/runs/{run}/users/{user}/choice": _to(Scope.STEER, OPERATORS | {S}),
+    # What the public is told
+    "GET /api/v1/promises": LOOK,
+    "GET /api/v1/runs/{run}/bulletins": LOOK,
+    "GET /api/v1/runs/{run}/bulletins/draft": LOOK,
+    "POST /api/v1/runs/{run}/bulletins": STEER,
+    "GET /api/v1/runs/{run}/public-page": LOOK,
+    "PUT /api/v1/runs/{run}/public-page": STEER,
     # Users
     "GET /api/v1/runs/{run}/units": EVERYBODYS_USERS,
     "GET /api/v1/runs/{run}/losses": EVERYBODYS_USERS,

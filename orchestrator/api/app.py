@@ -17,6 +17,7 @@ from orchestrator.api.openapi import document
 from orchestrator.api.problems import PageOfProblem, explain_problems
 from orchestrator.api.routes import (
     aftercare,
+    bulletins,
     copies,
     events,
     health,
@@ -43,6 +44,7 @@ ROUTERS = (
     people.router,
     operations.router,
     aftercare.router,
+    bulletins.router,
     copies.router,
     copies.large,
     overseeing.router,

@@ -13,6 +13,7 @@ from orchestrator.api.documents import encoded_run
 from orchestrator.api.events import Hub
 from orchestrator.api.idempotency import Answers
 from orchestrator.api.recent import Recent
+from orchestrator.bulletins import Bulletins
 from orchestrator.identity.sessions import Sessions
 from orchestrator.identity.tokens import Tokens
 from orchestrator.ledger.database import Ledger
@@ -34,6 +35,7 @@ class Installation(Struct, frozen=True, kw_only=True):
     runs: Runs
     progress: Progress
     aftercare: Aftercare
+    bulletins: Bulletins
     operations: Operations
     plans: PlanStore
     revealing: Revealing
@@ -56,6 +58,7 @@ class Installation(Struct, frozen=True, kw_only=True):
             runs=Runs(ledger, sealer),
             progress=progress,
             aftercare=Aftercare(ledger, sealer),
+            bulletins=Bulletins(ledger, sealer, progress),
             operations=Operations(ledger, sealer),
             plans=PlanStore(ledger),
             revealing=Revealing(ledger, sealer, progress),

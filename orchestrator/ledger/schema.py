@@ -549,6 +549,19 @@ bulletin = Table(
 )
 """What was said in public about a run; with the first one it has a public page."""
 
+public_page = Table(
+    "public_page",
+    metadata,
+    Column("run", String(16), primary_key=True),
+    Column("slug", String(63), nullable=False),  # the end of its address
+    Column("title", Text, nullable=False),
+    Column("support", Text, nullable=False),  # https://… or an address for mail; empty: none
+    Column("choose_until", BigInteger),  # NULL: users choose until their things are begun
+    Column("links", Integer, nullable=False, server_default="0"),  # generation of users' links
+    Index("public_page_by_slug", "slug", unique=True),
+)
+"""How a run shows itself to the public, and until when its users may choose."""
+
 claim = Table(
     "claim",
     metadata,

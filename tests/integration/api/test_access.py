@@ -23,6 +23,8 @@ KEYS = sorted(
 API = [key for key in KEYS if "/api/v1/" in key]
 OF_A_RUN = [key for key in API if "{run}" in key or "{operation}" in key]
 BODIES = {
+    "POST /api/v1/runs/{run}/bulletins": {"text": "nothing is new"},
+    "PUT /api/v1/runs/{run}/public-page": {"slug": "for-tests"},
     "POST /api/v1/runs/{run}/approve": {"digest": "0" * 64},
     "POST /api/v1/runs/{run}/users/find": {"user": "bob"},
     "POST /api/v1/runs/{run}/declines": {"users": ["bob"]},

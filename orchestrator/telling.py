@@ -1,0 +1,151 @@
+"""What people are told, in plain words: the public about everybody, users about their own. Pure.
+
+Nothing here names anybody. Of fewer than `FEW` users or items no number is given, and no share
+from which one could be reckoned: who knows of one of them would learn what became of that one.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from msgspec import Struct
+
+from orchestrator.books import Books
+from orchestrator.lifecycle import CellState
+
+FEW = 10
+ITEMS: Mapping[str, str] = {
+    "calendar": "calendar entries",
+    "high_scores": "high scores",
+}
+"""What the items of a category are called, where it is not like the category itself."""
+
+
+class Going(Struct, frozen=True, kw_only=True):
+    """How one category is going, over everybody."""
+
+    category: str
+    state: CellState
+    users: int
+    done: int
+    """Users for whom it was settled."""
+    failed: int = 0
+    cancelled: int = 0
+    books: Books = Books()
+
+    @property
+    def begun(self) -> bool:
+        """Whether anybody's turn has come."""
+        return self.state is not CellState.CLOSED or self.done > 0
+
+    @property
+    def over(self) -> bool:
+        """Whether nothing of it is left to do by itself."""
+        return self.users == self.done + self.failed + self.cancelled
+
+
+def spelled(category: str) -> str:
+    """A category as people write it."""
+    return category.replace("_", " ")
+
+
+def items_of(category: str) -> str:
+    """What its items are called."""
+    return ITEMS.get(category, spelled(category))
+
+
+def whole_percent(part: int, whole: int) -> int | None:
+    """Rounded down, never to 0 or 100; None where a number would tell too much, or nothing."""
+    if part < FEW or whole - part < FEW:
+        return None
+    return min(99, max(1, 100 * part // whole))
+
+
+def how_many(part: int, whole: int) -> str:
+    """How many of all users, as the beginning of a sentence."""
+    if not part:
+        return "Nobody yet"
+    if part == whole:
+        return "Everybody"
+    percent = whole_percent(part, whole)
+    if percent is not None:
+        return f"{percent} % of users"
+    return "The first users" if 2 * part < whole else "Almost everybody"
+
+
+def about(count: int) -> str:
+    """A number of items as the public hears it: two digits of it, or no number at all."""
+    if count < FEW:
+        return "a few"
+    unit = max(10, 10 ** (len(str(count)) - 2))
+    return f"about {round(count / unit) * unit:,}"
+
+
+# The public -----------------------------------------------------------------------------------
+
+
+def progress_of(going: Going) -> str:
+    """How far a category is, in one sentence."""
+    name, has = spelled(going.category), "have their"
+    if not going.begun:
+        return f"We have not begun with {name} yet."
+    told = how_many(going.done, going.users)
+    if told in {"Everybody", "Nobody yet"}:
+        has = "has their"
+    return f"{told} {has} {name} back, as far as we found them."
+
+
+def losses_of(going: Going) -> Iterator[str]:
+    """What is missing of a category, and why, as far as it is known by now."""
+    name, books = items_of(going.category), going.books
+    if books.lost:
+        yield (
+            f"{_capital(about(books.lost))} {name} that people had before could not be found "
+            "in any of our copies."
+        )
+    damaged = books.quarantined + books.nameless
+    if damaged:
+        yield (
+            f"{_capital(about(damaged))} {name} were found damaged. "
+            "We keep them and try to mend what can be mended."
+        )
+    if books.superseded:
+        yield (
+            f"{_capital(about(books.superseded))} {name} had been changed by their owners since; "
+            "we left those as they are."
+        )
+    if going.failed:
+        yield (
+            f"For some users {spelled(going.category)} could not be restored yet; "
+            "we know of it and try again."
+        )
+
+
+def following(goings: Sequence[Going]) -> str:
+    """What comes next; empty where nothing does."""
+    under_way = [spelled(one.category) for one in goings if one.begun and not one.over]
+    to_come = [spelled(one.category) for one in goings if not one.begun]
+    told = ""
+    if under_way:
+        told = f"We are going on with {_listed(under_way)}."
+    if to_come:
+        told += f"{' ' if told else ''}Next: {', then '.join(to_come)}."
+    return told
+
+
+def bulletin(goings: Sequence[Going], *, paused: bool = False) -> str:
+    """A draft of what to tell the public: how far, what next, what was lost. Paragraphs."""
+    told = [" ".join(progress_of(one) for one in goings if one.begun)]
+    if not told[0]:
+        told = ["We are preparing to put back what was lost. Nothing was restored yet."]
+    if paused:
+        told.append("We have paused for the moment, to look into something before we go on.")
+    told.append(following(goings))
+    told.append(" ".join(one for going in goings for one in losses_of(going)))
+    return "\n\n".join(part for part in told if part)
+
+
+def _capital(text: str) -> str:
+    return text[:1].upper() + text[1:]
+
+
+def _listed(words: Sequence[str]) -> str:
+    return " and ".join(filter(None, (", ".join(words[:-1]), words[-1])))
