@@ -24,7 +24,7 @@ from workers.app import DRAIN_SECONDS
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
 CHART = DEPLOY / "helm" / "reinstate"
-PROCESSES = {"migrate", "conductor", "worker"}
+PROCESSES = {"migrate", "conductor", "worker", "api"}
 
 
 def needs(module):
@@ -208,6 +208,7 @@ print(json.dumps({"lint": lint(chart, values, strict=True), "rendered": rendered
 EVERYTHING = {
     "image": {"tag": "1.2.3"},
     "credentials": ["sources", "targets"],
+    "api": {"url": "https://restore.example.org"},
     "worker": {
         "replicas": 9,
         "processes": 2,
@@ -255,6 +256,7 @@ def test_kubernetes_takes_what_the_chart_renders(values, release):
     release = kubernetes_validate.latest_version() if release == "latest" else release
     for found in rendered(values):
         kubernetes_validate.validate(found, release, strict=True)
+    found = next(made for made in rendered(values) if "template" in made["spec"])
     found["spec"]["template"]["spec"]["contaners"] = []
     with pytest.raises(kubernetes_validate.ValidationError):
         kubernetes_validate.validate(found, release, strict=True)
@@ -281,7 +283,7 @@ def test_what_is_asked_of_the_chart_is_in_what_it_renders():
     }
     mounted = {mount["name"] for mount in worker["volumeMounts"]}
     assert mounted == {volume["name"] for volume in pod["volumes"]} == {"home", "tmp", "material"}
-    assert {found["kind"] for found in objects} == {"Deployment"}
+    assert {found["kind"] for found in objects} == {"Deployment", "Service"}
 
 
 TEMPLATES = "".join(path.read_text() for path in sorted((CHART / "templates").iterdir()))
