@@ -50,6 +50,7 @@ def examine(settings: Settings, environ: Mapping[str, str]) -> Iterator[Check]:
     yield from _key(settings)
     yield from _ledger(settings)
     yield from _broker(joined(settings))
+    yield from _oidc(settings)
     yield from _kinds()
 
 
@@ -389,6 +390,54 @@ def _no_workers(found: str) -> Check:
         found=found,
         fix="start some: reinstate worker, with the same REINSTATE_BROKER_URL and prefix",
     )
+
+
+# Single sign-on -----------------------------------------------------------------------------------
+
+
+def _oidc(settings: Settings) -> Iterator[Check]:
+    """Whether people could log in at the provider: everything but somebody's password."""
+    if settings.oidc is None:
+        return
+    from orchestrator.identity.provider import Provider, secret_of  # noqa: PLC0415  dear to import
+    from orchestrator.identity.sign_on import roles_of, usable_keys  # noqa: PLC0415
+
+    name = "single sign-on"
+    provider = Provider(settings.oidc)
+    try:
+        roles, secret = roles_of(settings.oidc), secret_of(settings.oidc)
+        document = provider.document()
+        keys = usable_keys(provider.keys())
+    except ReinstateError as error:
+        yield Check(name=name, ok=False, found=error.message, fix=_mend_oidc(error))
+        return
+    yield Check(
+        name=name,
+        ok=keys > 0,
+        found=f"{settings.oidc.issuer} answers; {keys} keys; {len(roles)} groups have roles; "
+        f"{'with a secret' if secret else 'a public client'}",
+        fix="" if keys else "the provider shows no key for signatures (RS, PS or ES)",
+    )
+    methods = document.get("code_challenge_methods_supported")
+    if isinstance(methods, list) and "S256" not in methods:
+        yield Check(
+            name="PKCE", ok=False, found="not supported", fix="switch S256 on at the provider"
+        )
+    public = settings.public_url
+    yield Check(
+        name="way back",
+        ok=bool(settings.url),
+        found=f"{public}/login/sso/callback",
+        fix="register exactly this address at the provider"
+        if settings.url
+        else "set REINSTATE_URL to where people reach the pages, and register that address",
+    )
+
+
+def _mend_oidc(error: ReinstateError) -> str:
+    if isinstance(error, Unavailable):
+        return "check REINSTATE_OIDC_ISSUER, and that this host may reach it"
+    return error.hint if "doctor" not in error.hint else "compare with the provider's own settings"
 
 
 # What is installed --------------------------------------------------------------------------------

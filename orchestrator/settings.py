@@ -27,6 +27,13 @@ KNOWN = {
     "REINSTATE_LEASE_SECONDS": "how long a silent worker keeps its batch",
     "REINSTATE_API": "host:port where the API listens",
     "REINSTATE_URL": "https://… under which people reach the API and its pages",
+    "REINSTATE_OIDC_ISSUER": "https://… of an OpenID Connect provider: people log in there",
+    "REINSTATE_OIDC_CLIENT": "the client id that the provider gave us",
+    "REINSTATE_OIDC_SECRET": "the client's secret, or file:/path; none: a public client",
+    "REINSTATE_OIDC_SCOPE": "what to ask the provider for",
+    "REINSTATE_OIDC_NAME": "the claim that names a person",
+    "REINSTATE_OIDC_GROUPS": "the claim that lists a person's groups",
+    "REINSTATE_OIDC_ROLES": "group=role, …: the first that fits",
     "REINSTATE_LOG": "level and format: debug|info|warning|error, auto|json|console",
     "REINSTATE_LOG_FILE": "where log lines go instead of stderr",
 }
@@ -34,6 +41,21 @@ KNOWN = {
 
 _BROKERS = ("redis", "rediss", "redis+socket", "sentinel", "amqp", "amqps", "filesystem", "memory")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:-]{0,63}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OpenIdConnect:
+    """Where people log in, and what their groups may do."""
+
+    issuer: str
+    client: str
+    secret: str = field(default="", repr=False)
+    """As it was given: itself, or `file:/path`. Empty: a public client."""
+    scope: str = "openid email profile"
+    name: str = "email"
+    groups: str = "groups"
+    roles: tuple[tuple[str, str], ...] = ()
+    """Pairs of a group and a role, in the order in which they are tried."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,6 +79,8 @@ class Settings:
     log_format: str = "auto"
     """`auto`: for people on a terminal, JSON elsewhere."""
     log_file: Path | None = None
+    oidc: OpenIdConnect | None = None
+    """None: people log in with tokens only."""
 
     @classmethod
     def read(cls, environ: Mapping[str, str]) -> Self:
@@ -78,6 +102,7 @@ class Settings:
             log_level=level,
             log_format=log_format,
             log_file=Path(log_file).expanduser().absolute() if log_file else None,
+            oidc=_oidc(given),
         )
 
     def environment(self) -> dict[str, str]:
@@ -98,6 +123,8 @@ class Settings:
             variables["REINSTATE_KEY"] = self.key
         if self.log_file is not None:
             variables["REINSTATE_LOG_FILE"] = str(self.log_file)
+        if self.oidc is not None:
+            variables |= _oidc_environment(self.oidc)
         return variables
 
     @property
@@ -205,6 +232,71 @@ def _url(text: str) -> str:
             "REINSTATE_URL is not an address of a site", hint="https://restore.example.org"
         )
     return text.rstrip("/")
+
+
+def _oidc(given: Mapping[str, str]) -> OpenIdConnect | None:
+    """Single sign-on, where an issuer is named. Never repeats the secret in an error."""
+    values = {name[15:].lower(): text for name, text in given.items() if name.startswith(_OIDC)}
+    issuer = values.pop("issuer")
+    roles = values.pop("roles")
+    if not issuer:
+        if roles or any(values.values()):
+            raise Refused(
+                "REINSTATE_OIDC_… is set, but no issuer",
+                hint="REINSTATE_OIDC_ISSUER=https://id.example.org, or none of them",
+            )
+        return None
+    if not _is_issuer(issuer):
+        raise Refused(
+            "REINSTATE_OIDC_ISSUER is no address of an issuer",
+            hint="https://…, exactly as the provider writes it; http:// on this machine only",
+        )
+    if not values["client"]:
+        raise Refused(
+            "REINSTATE_OIDC_CLIENT is missing", hint="the client id that the provider gave you"
+        )
+    pairs = tuple(_group_and_role(text) for text in roles.split(",") if text.strip())
+    if not pairs:
+        raise Refused(
+            "REINSTATE_OIDC_ROLES is missing: nobody would have a role",
+            hint="for example restore-leads=approver,restore-team=operator,helpdesk=support",
+        )
+    return OpenIdConnect(
+        issuer=issuer, roles=pairs, **{name: text for name, text in values.items() if text}
+    )
+
+
+_OIDC = "REINSTATE_OIDC_"
+_LOCAL = frozenset({"localhost", "127.0.0.1", "::1"})
+
+
+def _is_issuer(text: str) -> bool:
+    parts = urlsplit(text)
+    plain = bool(parts.hostname) and not (parts.query or parts.fragment or parts.username)
+    secure = parts.scheme == "https" or (parts.scheme == "http" and parts.hostname in _LOCAL)
+    return plain and secure
+
+
+def _group_and_role(text: str) -> tuple[str, str]:
+    group, _, role = text.rpartition("=")
+    if not group.strip() or not role.strip():
+        raise Refused(
+            "REINSTATE_OIDC_ROLES is not a list of group=role",
+            hint="for example restore-leads=approver,restore-team=operator",
+        )
+    return group.strip(), role.strip()
+
+
+def _oidc_environment(oidc: OpenIdConnect) -> dict[str, str]:
+    return {
+        "REINSTATE_OIDC_ISSUER": oidc.issuer,
+        "REINSTATE_OIDC_CLIENT": oidc.client,
+        "REINSTATE_OIDC_SECRET": oidc.secret,
+        "REINSTATE_OIDC_SCOPE": oidc.scope,
+        "REINSTATE_OIDC_NAME": oidc.name,
+        "REINSTATE_OIDC_GROUPS": oidc.groups,
+        "REINSTATE_OIDC_ROLES": ",".join(f"{group}={role}" for group, role in oidc.roles),
+    }
 
 
 def _log(text: str) -> tuple[str, str]:

@@ -7,16 +7,19 @@ jo.post("/api/v1/runs/7f3a/approve", json={"reason": "looked at it"})
 
 import asyncio
 import itertools
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
+from msgspec import structs
 
 from orchestrator.api.installation import Installation
 from orchestrator.api.recent import Recent
 from orchestrator.identity.roles import Role, Scope
+from orchestrator.identity.sign_on import SignOn
+from orchestrator.sealing import Sealer
 from orchestrator.settings import Settings
 from orchestrator.web import application
 from tests.in_process import Service
@@ -57,7 +60,12 @@ class Site:
     """The application over the ledger of a `Service`, which does the work."""
 
     def __init__(
-        self, folder: Path, *, ledger_url: str | None = None, batch_users: int = 100
+        self,
+        folder: Path,
+        *,
+        ledger_url: str | None = None,
+        batch_users: int = 100,
+        sign_on: Callable[[Sealer], SignOn] | None = None,
     ) -> None:
         self.service = Service(folder, ledger_url=ledger_url, batch_users=batch_users)
         settings = Settings(home=folder, ledger_url=self.service.ledger.url)
@@ -67,6 +75,9 @@ class Site:
             self.service.sealer,
             recent=Recent(self.service.progress, status_seconds=0, caller_seconds=0),
         )
+        if sign_on is not None:
+            made = sign_on(self.service.sealer)
+            self.installation = structs.replace(self.installation, sign_on=made)
         self.app = application(self.installation)
         self._runner = asyncio.Runner()
 

@@ -148,6 +148,8 @@ ROUTES: Mapping[str, Access] = {
     # Pages: the same rights as the routes that they show; forms carry no Idempotency-Key
     "GET /login": PUBLIC,
     "POST /login": PUBLIC,
+    "GET /login/sso": PUBLIC,
+    "GET /login/sso/callback": PUBLIC,
     "GET /static/{name}": PUBLIC,
     "POST /logout": _form(LOOK),
     "GET /": LOOK,

@@ -15,6 +15,7 @@ from orchestrator.api.idempotency import Answers
 from orchestrator.api.recent import Recent
 from orchestrator.bulletins import Bulletins
 from orchestrator.identity.sessions import Sessions
+from orchestrator.identity.sign_on import SignOn
 from orchestrator.identity.tokens import Tokens
 from orchestrator.ledger.database import Ledger
 from orchestrator.operations import Operations
@@ -24,6 +25,9 @@ from orchestrator.revealing import Revealing
 from orchestrator.runs import Runs
 from orchestrator.sealing import Sealer, load_sealer
 from orchestrator.settings import Settings
+
+CALLBACK = "/login/sso/callback"
+"""Where the identity provider sends people back to."""
 
 
 class Installation(Struct, frozen=True, kw_only=True):
@@ -44,6 +48,8 @@ class Installation(Struct, frozen=True, kw_only=True):
     answers: Answers
     hub: Hub
     recent: Recent
+    sign_on: SignOn | None
+    """None: people log in with tokens only."""
 
     @classmethod
     def of(
@@ -67,6 +73,9 @@ class Installation(Struct, frozen=True, kw_only=True):
             answers=Answers(ledger, sealer),
             hub=Hub(ledger, progress, {"document": encoded_run}),
             recent=recent or Recent(progress),
+            sign_on=None
+            if settings.oidc is None
+            else SignOn(settings.oidc, sealer, callback=settings.public_url + CALLBACK),
         )
 
     @classmethod

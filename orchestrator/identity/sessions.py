@@ -177,7 +177,7 @@ class Sessions:
 
     @staticmethod
     def _log(connection: Connection, now: int, caller: Caller, action: str) -> None:
-        detail = {"role": caller.role, "token": caller.token}
+        detail = {"role": caller.role, "token": caller.token or "single sign-on"}
         audit_log.append(
             connection, now=now, who=caller.holder, action=action, run=None, detail=detail
         )

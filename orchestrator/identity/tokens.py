@@ -99,7 +99,7 @@ class Tokens:
         who: str,
     ) -> tuple[str, TokenRow]:
         """A new token and its row; the token is shown this once. Raises `PlanInvalid`."""
-        holder = _name(holder)
+        holder = holder_name(holder)
         text, token_id = new_token(), secrets.token_hex(6)
         with self._ledger.begin() as connection:
             now = self._ledger.clock(connection)
@@ -239,7 +239,7 @@ def _row(row: Row[Any]) -> TokenRow:
     )
 
 
-def _name(text: str) -> str:
+def holder_name(text: str) -> str:
     """A name as approvals will show it. Raises `PlanInvalid`."""
     name = " ".join(text.split())
     if not name or len(name) > LONGEST_NAME or not name.isprintable():

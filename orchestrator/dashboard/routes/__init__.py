@@ -8,10 +8,12 @@ from orchestrator.dashboard.routes import (
     people,
     plans,
     runs,
+    sign_on,
 )
 
 ROUTERS = (
     entrance.router,
+    sign_on.router,
     runs.router,
     people.router,
     failures.router,
