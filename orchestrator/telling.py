@@ -114,7 +114,7 @@ def losses_of(going: Going) -> Iterator[str]:
         )
     if going.failed:
         yield (
-            f"For some users {spelled(going.category)} could not be restored yet; "
+            f"For some users, {spelled(going.category)} could not be restored yet; "
             "we know of it and try again."
         )
 

@@ -74,6 +74,7 @@ class Site:
             self.service.ledger,
             self.service.sealer,
             recent=Recent(self.service.progress, status_seconds=0, caller_seconds=0),
+            public_seconds=0,
         )
         if sign_on is not None:
             made = sign_on(self.service.sealer)

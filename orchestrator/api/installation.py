@@ -21,6 +21,7 @@ from orchestrator.ledger.database import Ledger
 from orchestrator.operations import Operations
 from orchestrator.plan_store import PlanStore
 from orchestrator.progress import Progress
+from orchestrator.public_status import SECONDS, PublicStatuses
 from orchestrator.revealing import Revealing
 from orchestrator.runs import Runs
 from orchestrator.sealing import Sealer, load_sealer
@@ -50,10 +51,17 @@ class Installation(Struct, frozen=True, kw_only=True):
     recent: Recent
     sign_on: SignOn | None
     """None: people log in with tokens only."""
+    statuses: PublicStatuses
 
     @classmethod
     def of(
-        cls, settings: Settings, ledger: Ledger, sealer: Sealer, *, recent: Recent | None = None
+        cls,
+        settings: Settings,
+        ledger: Ledger,
+        sealer: Sealer,
+        *,
+        recent: Recent | None = None,
+        public_seconds: float = SECONDS,
     ) -> "Installation":
         """Everything, over a ledger that is open."""
         progress = Progress(ledger, sealer)
@@ -76,6 +84,7 @@ class Installation(Struct, frozen=True, kw_only=True):
             sign_on=None
             if settings.oidc is None
             else SignOn(settings.oidc, sealer, callback=settings.public_url + CALLBACK),
+            statuses=PublicStatuses(ledger, progress, seconds=public_seconds),
         )
 
     @classmethod

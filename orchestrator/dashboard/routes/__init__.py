@@ -7,6 +7,8 @@ from orchestrator.dashboard.routes import (
     overseeing,
     people,
     plans,
+    public,
+    publishing,
     runs,
     sign_on,
 )
@@ -20,5 +22,7 @@ ROUTERS = (
     copies.router,
     plans.router,
     overseeing.router,
+    public.router,
+    publishing.router,
 )
 """Every page; given to `create_app(more=…)`."""

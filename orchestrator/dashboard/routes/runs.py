@@ -36,7 +36,8 @@ def list_runs(request: Request, asked: Asked, who: Who, cursor: CursorText = Non
     )
     more = rows[RUNS_A_PAGE - 1].place if len(rows) > RUNS_A_PAGE else None
     following = None if more is None else cursor_to(asked.sealer, "pages runs", more)
-    return shown(request, "runs.html", rows=rows[:RUNS_A_PAGE], following=following)
+    late = [one for one in asked.bulletins.promises(only=who.runs) if one.late_seconds]
+    return shown(request, "runs.html", rows=rows[:RUNS_A_PAGE], following=following, late=late)
 
 
 def seen(asked: Installation, run: str, page: str) -> dict[str, Any]:
