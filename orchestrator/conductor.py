@@ -11,6 +11,7 @@ import signal
 import socket
 import sys
 import threading
+import time
 from collections.abc import Iterator, Mapping, Sequence
 
 import msgspec
@@ -28,6 +29,9 @@ from orchestrator.ledger.pressure import Targets
 from orchestrator.ledger.schema import run
 from orchestrator.lifecycle import BatchState, CellState, RunState
 from orchestrator.logs import configure_logs, get_logger, own_uncaught
+from orchestrator.metrics.export import export, leading
+from orchestrator.metrics.ledger_gauges import LedgerGauges
+from orchestrator.metrics.tally import Tally
 from orchestrator.plan import Plan, Scope
 from orchestrator.plan_text.document import plan_from_document
 from orchestrator.readiness import exit_status, prove_ready
@@ -88,6 +92,13 @@ class Conductor:
         self._targets = Targets()
         self._latest = 0
         """The ledger's time at the last tick that led."""
+        self.tally = Tally()
+        """What was done, for whoever measures it."""
+
+    @property
+    def leads(self) -> bool:
+        """Whether the last tick was a leader's."""
+        return self._term is not None
 
     def tick(self) -> bool:
         """Do what is due now; whether anything moved. Raises `Unavailable` when it could not."""
@@ -111,11 +122,13 @@ class Conductor:
                 busy |= self._look_after(connection, run_id, state, now)
             rings = self._dispatch(connection, now)
         if rings:
+            self.tally.count("reinstate_dispatched_batches_total", by=len(rings))
             self._doorbell.ring(rings, expires=self._lease_ms / 1000)
         return busy or bool(rings)
 
     def _follow_clock(self, connection: Connection, now: int) -> None:
         if setting_back.was_set_back(before=self._latest, now=now):
+            self.tally.count("reinstate_ledger_clock_set_back_total")
             log.warning("ledger_clock_set_back", duration_ms=self._latest - now)
             setting_back.follow(connection, before=self._latest, now=now)
             self._targets = Targets()
@@ -169,6 +182,8 @@ class Conductor:
 
     def _reclaim(self, connection: Connection, now: int) -> bool:
         crashed = leases.reclaim(connection, now=now)
+        if crashed:
+            self.tally.count("reinstate_reclaimed_batches_total", by=len(crashed))
         for number in crashed:
             if not leases.split(connection, number):
                 fail_lone_unit(connection, number, POISON, now=now)
@@ -364,11 +379,14 @@ def keep_going(
     """Tick until `stopped`; rest longer the longer nothing moves, and after trouble."""
     rest = pause
     while not stopped.is_set():
+        began = time.perf_counter()
         try:
             rest = pause if conductor.tick() else min(rest * 1.5, most)
         except Unavailable as error:
             log.warning("conductor_waits", cause=error.message)
             rest = error.retry_in or most
+        took = time.perf_counter() - began
+        conductor.tally.observe("reinstate_conductor_tick_seconds", took)
         stopped.wait(rest)
 
 
@@ -387,6 +405,8 @@ def conduct(settings: Settings) -> None:
         name=name,
         lease_ms=settings.lease_seconds * 1000,
     )
+    gauges = LedgerGauges(ledger, conductor.tally)
+    export(settings, conductor.tally, gauges.collect, leading(lambda: conductor.leads))
     log.info(
         "conductor_started",
         version=VERSION,

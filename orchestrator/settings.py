@@ -34,6 +34,7 @@ KNOWN = {
     "REINSTATE_OIDC_NAME": "the claim that names a person",
     "REINSTATE_OIDC_GROUPS": "the claim that lists a person's groups",
     "REINSTATE_OIDC_ROLES": "group=role, …: the first that fits",
+    "REINSTATE_METRICS": "host:port where this process exports metrics",
     "REINSTATE_LOG": "level and format: debug|info|warning|error, auto|json|console",
     "REINSTATE_LOG_FILE": "where log lines go instead of stderr",
 }
@@ -75,6 +76,8 @@ class Settings:
     """Host and port that the API listens on."""
     url: str = ""
     """Where people reach it, without a slash at the end; empty: at that host and port."""
+    metrics: tuple[str, int] | Path | None = None
+    """Where this process exports metrics; a path: whom it tells them; None: nowhere."""
     log_level: str = "info"
     log_format: str = "auto"
     """`auto`: for people on a terminal, JSON elsewhere."""
@@ -97,8 +100,9 @@ class Settings:
             key=given["REINSTATE_KEY"] or None,
             workers=_number(given, "REINSTATE_WORKERS", _default_workers(), least=1, most=256),
             lease_seconds=_number(given, "REINSTATE_LEASE_SECONDS", 60, least=2, most=3600),
-            api=_address(given["REINSTATE_API"] or "127.0.0.1:8730"),
+            api=_address(given["REINSTATE_API"] or "127.0.0.1:8730", "REINSTATE_API"),
             url=_url(given["REINSTATE_URL"]),
+            metrics=_metrics(given["REINSTATE_METRICS"]),
             log_level=level,
             log_format=log_format,
             log_file=Path(log_file).expanduser().absolute() if log_file else None,
@@ -119,6 +123,13 @@ class Settings:
         }
         if self.url:
             variables["REINSTATE_URL"] = self.url
+        match self.metrics:
+            case Path():
+                variables["REINSTATE_METRICS"] = f"{_UNIX}{self.metrics}"
+            case (host, port):
+                variables["REINSTATE_METRICS"] = f"{_bracketed(host)}:{port}"
+            case None:
+                pass
         if self.key is not None:
             variables["REINSTATE_KEY"] = self.key
         if self.log_file is not None:
@@ -213,10 +224,19 @@ def _broker(text: str) -> str:
     return address
 
 
-def _address(text: str) -> tuple[str, int]:
+_UNIX = "unix:"
+
+
+def _metrics(text: str) -> tuple[str, int] | Path | None:
+    if text.startswith(f"{_UNIX}/"):
+        return Path(text.removeprefix(_UNIX))
+    return _address(text, "REINSTATE_METRICS") if text else None
+
+
+def _address(text: str, variable: str) -> tuple[str, int]:
     host, colon, port = text.rpartition(":")
     if not colon or not host or not re.fullmatch(r"[0-9]{1,5}", port) or int(port) > 65535:  # noqa: PLR2004
-        raise Refused("REINSTATE_API is not host:port", hint="for example 127.0.0.1:8730")
+        raise Refused(f"{variable} is not host:port", hint="for example 127.0.0.1:8730")
     return host.removeprefix("[").removesuffix("]"), int(port)
 
 

@@ -19,6 +19,7 @@ from orchestrator.dashboard.pages import page_of_problem
 from orchestrator.dashboard.routes import ROUTERS
 from orchestrator.errors import ReinstateError
 from orchestrator.logs import configure_logs, get_logger, own_uncaught
+from orchestrator.metrics.export import export
 from orchestrator.readiness import exit_status
 from orchestrator.settings import Settings
 
@@ -50,6 +51,7 @@ def serve(settings: Settings) -> None:
     """Answer until SIGTERM or SIGINT. Raises `Refused` or `Unavailable` where it cannot start."""
     with opened(settings) as installation:
         host, port = settings.api
+        export(settings, installation.tally, installation.gauges.collect)
         server = _Server(
             installation.hub,
             uvicorn.Config(

@@ -16,6 +16,7 @@ from orchestrator.items import UserId
 from orchestrator.ledger.database import Ledger
 from orchestrator.ledger.leases import Ring
 from orchestrator.lifecycle import TERMINAL_RUNS, RunState
+from orchestrator.metrics.tally import Tally
 from orchestrator.planner import read_plan
 from orchestrator.progress import Progress, Status
 from orchestrator.query import parse
@@ -80,6 +81,8 @@ class Service:
         self.ledger.prepare()
         self.sealer = Sealer(bytes(range(32)))
         self.rings = Rings()
+        self.measured = Tally()
+        """What the workers told."""
         self.conductor = self.another_conductor("first", batch_users)
         self.runs = Runs(self.ledger, self.sealer)
         self.progress = Progress(self.ledger, self.sealer)
@@ -97,6 +100,7 @@ class Service:
             name=name,
             monotonic=self.clock.monotonic,
             sleep=self.clock.sleep,
+            tell=self.measured.add,
         )
 
     def submit(

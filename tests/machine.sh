@@ -1,11 +1,12 @@
 #!/bin/bash
-# Programs that the tests run and no Python package brings: a browser, a tracer, a pooler. They are
-# installed where this may be done (root, with apt-get); elsewhere their tests say what is missing.
+# Programs that the tests run and no Python package brings: a browser, a tracer, a pooler, what checks
+# alert rules. They are installed where this may be done (root, with apt-get); elsewhere their tests
+# say what is missing.
 set -euo pipefail
 
 declare -A programs=([chromium]=chromium [strace]=strace)
-# Its package starts a service where there is a service manager, which nobody here asked for.
-[ -d /run/systemd/system ] || programs[pgbouncer]=pgbouncer
+# Their packages start services where there is a service manager, which nobody here asked for.
+[ -d /run/systemd/system ] || programs+=([pgbouncer]=pgbouncer [prometheus]=promtool)
 missing=()
 for package in "${!programs[@]}"; do
   PATH="$PATH:/usr/sbin:/usr/local/sbin" command -v "${programs[$package]}" >/dev/null || missing+=("$package")

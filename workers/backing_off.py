@@ -45,6 +45,7 @@ def postpone(work: Workplace, held: Batch, error: Unavailable) -> None:
     with work.ledger.begin() as connection:
         outcomes.finish(connection, held, results, verified=(), now=work.ledger.clock(connection))
         pressure.note_answers(connection, held, answers)
+    work.count_attempts(held, results)
     work.forget(held.run)
 
 

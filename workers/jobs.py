@@ -35,6 +35,7 @@ from workers.backing_off import postpone
 from workers.credentials import resolve
 from workers.in_hand import InHand
 from workers.inspection import inspect, lease_kept
+from workers.measuring import teller
 from workers.restore import Restoration
 from workers.trailing import set_out
 from workers.undoing import Undo
@@ -76,6 +77,7 @@ def _answer(work: Workplace, ring: Ring) -> None:
         log.debug("ring_stale", batch=ring.batch)
         return
     began = work.monotonic()
+    end = "done"
     try:
         match held.kind:
             case "inspect":
@@ -86,20 +88,27 @@ def _answer(work: Workplace, ring: Ring) -> None:
             case _:
                 _restore(work, held)
     except Unavailable as error:  # the ledger: what sources and targets do is told to it
+        end = "waits"
         log.warning("batch_waits", batch=held.id, run_id=held.run, cause=_fingerprint(error))
         _hand_back(work, held)
     except LeaseLost:
+        end = "lease_lost"
         log.warning("lease_lost", batch=held.id, run_id=held.run)
     except Exception as error:  # noqa: BLE001  see the module's docstring
+        end = "failed"
         _give_up(work, held, error)
+    seconds = work.monotonic() - began
     log.info(
         "batch_ended",
         run_id=held.run,
         batch=held.id,
         kind=held.kind,
         attempt=held.attempts,
-        duration_ms=int((work.monotonic() - began) * 1000),
+        duration_ms=int(seconds * 1000),
     )
+    category = work.category_of(held)
+    work.tally.observe("reinstate_batch_seconds", seconds, held.kind, category, end)
+    work.tell(work.tally.take())
 
 
 def _restore(work: Workplace, held: Batch) -> None:
@@ -221,6 +230,7 @@ def workplace() -> Workplace:
             sleep=time.sleep,
             deadline=die_after,
             in_hand=InHand(settings.home / "in-hand"),
+            tell=teller(settings),
         )
     return _workplaces[pid]
 

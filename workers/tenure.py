@@ -62,6 +62,7 @@ class Tenure:
             )
             state = self._state(connection)
         work.deadline(work.lease_ms / 1000 - (work.monotonic() - now))
+        work.count_attempts(self.held, self.results)
         self._recorded |= {result.user for result in self.results}
         self.results, self.verified = [], []
         _go_on(state)
@@ -95,6 +96,7 @@ class Tenure:
                 state=state,
             )
             pressure.note_answers(connection, self.held, self.answers)
+        work.count_attempts(self.held, self.results)
 
     def _state(self, connection: Connection) -> RunState:
         return RunState(

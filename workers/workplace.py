@@ -5,7 +5,8 @@ stand in for it.
 """
 
 import hashlib
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -16,12 +17,17 @@ from sqlalchemy import Connection, select
 from orchestrator import catalogue
 from orchestrator.ledger.database import Ledger
 from orchestrator.ledger.keys import Ids
+from orchestrator.ledger.leases import Batch
+from orchestrator.ledger.outcomes import UnitResult
 from orchestrator.ledger.schema import run
+from orchestrator.metrics.tally import Tally
+from orchestrator.metrics.telling import Tell, nowhere
 from orchestrator.plan import Plan
 from orchestrator.plan_text.document import plan_from_document
 from orchestrator.ports import Capabilities, Category, Source, Surroundings, Target
 from orchestrator.sealing import Sealer
 from workers.in_hand import InHand
+from workers.measuring import MeasuredTarget
 
 KEPT_RUNS = 4
 """So many runs' connections stay open in one process."""
@@ -37,6 +43,8 @@ class Site:
     plan: Plan
     surroundings: Surroundings
     capabilities: dict[str, Capabilities]
+    measured: Callable[[Target, str], Target]
+    """The target of that name, measured."""
     _sources: dict[str, Source] = field(default_factory=dict[str, Source])
     _targets: dict[str, Target] = field(default_factory=dict[str, Target])
 
@@ -49,7 +57,8 @@ class Site:
     def target(self, name: str) -> Target:
         """The target of that name."""
         if name not in self._targets:
-            self._targets[name] = self.plan.targets[name].options.open(self.surroundings)
+            opened: Target = self.plan.targets[name].options.open(self.surroundings)
+            self._targets[name] = self.measured(opened, name)
         return self._targets[name]
 
     def category(self, phase: int) -> Category:
@@ -83,6 +92,9 @@ class Workplace:
     """Ends this process after so many seconds unless called again; 0: never. A lease that lapsed
     must not be worked under, not even by a process that was frozen and does not know."""
     in_hand: InHand = field(default_factory=InHand)
+    tally: Tally = field(default_factory=Tally)
+    """What this process measured and did not tell yet."""
+    tell: Tell = nowhere
     _sites: dict[str, Site] = field(default_factory=dict[str, Site])
 
     def site(self, run_id: str) -> Site:
@@ -102,6 +114,20 @@ class Workplace:
         site = self._sites.pop(run_id, None)
         if site is not None:
             site.close()
+
+    def category_of(self, held: Batch) -> str:
+        """What a batch is about; empty where it is about all of a run, or the run is not open."""
+        site = self._sites.get(held.run)
+        return (
+            "" if site is None or held.kind == "inspect" else site.plan.phases[held.phase].restore
+        )
+
+    def count_attempts(self, held: Batch, results: Sequence[UnitResult]) -> None:
+        """Note how the attempts of units ended; what was not tried does not count."""
+        category = self.category_of(held)
+        ends = Counter(result.state.value for result in results if result.attempted)
+        for state, number in ends.items():
+            self.tally.count("reinstate_attempts_total", held.kind, category, state, by=number)
 
     def close(self) -> None:
         """Let go of everything."""
@@ -129,6 +155,7 @@ class Workplace:
             capabilities=msgspec.convert(
                 inventory.get("capabilities", {}), dict[str, Capabilities]
             ),
+            measured=lambda target, name: MeasuredTarget(target, name, self.tally, self.monotonic),
         )
 
 

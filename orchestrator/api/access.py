@@ -65,6 +65,7 @@ AUDIT = _to(Scope.AUDIT, STAFF)
 ROUTES: Mapping[str, Access] = {
     "GET /health": PUBLIC,
     "GET /ready": PUBLIC,
+    "GET /metrics": _to(Scope.METRICS, ALL),
     "GET /api/v1/openapi.json": PUBLIC,
     "POST /api/v1/sessions": PUBLIC,
     "DELETE /api/v1/sessions/current": LOOK,

@@ -18,6 +18,8 @@ from orchestrator.identity.sessions import Sessions
 from orchestrator.identity.sign_on import SignOn
 from orchestrator.identity.tokens import Tokens
 from orchestrator.ledger.database import Ledger
+from orchestrator.metrics.ledger_gauges import LedgerGauges
+from orchestrator.metrics.tally import Tally
 from orchestrator.operations import Operations
 from orchestrator.plan_store import PlanStore
 from orchestrator.progress import Progress
@@ -52,6 +54,8 @@ class Installation(Struct, frozen=True, kw_only=True):
     sign_on: SignOn | None
     """None: people log in with tokens only."""
     statuses: PublicStatuses
+    tally: Tally
+    gauges: LedgerGauges
 
     @classmethod
     def of(
@@ -65,6 +69,7 @@ class Installation(Struct, frozen=True, kw_only=True):
     ) -> "Installation":
         """Everything, over a ledger that is open."""
         progress = Progress(ledger, sealer)
+        tally = Tally()
         return cls(
             settings=settings,
             ledger=ledger,
@@ -85,6 +90,8 @@ class Installation(Struct, frozen=True, kw_only=True):
             if settings.oidc is None
             else SignOn(settings.oidc, sealer, callback=settings.public_url + CALLBACK),
             statuses=PublicStatuses(ledger, progress, seconds=public_seconds),
+            tally=tally,
+            gauges=LedgerGauges(ledger, tally),
         )
 
     @classmethod

@@ -109,13 +109,16 @@ def as_response(detail: Detail, headers: Mapping[str, str] | None = None) -> Res
 
 PageOfProblem = Callable[[Request, Detail], Response]
 """How a problem looks to a person: given by the dashboard for everything outside /api/."""
+FOR_PROGRAMS = frozenset({"/health", "/ready", "/metrics"})
+"""Outside /api/, and no page for people either."""
 
 
 def explain_problems(app: FastAPI, *, page: PageOfProblem | None = None) -> None:
     """Let every error that leaves a route become a problem."""
 
     def told(request: Request, detail: Detail, headers: Mapping[str, str] | None) -> Response:
-        if page is None or request.url.path.startswith("/api/"):
+        path = request.url.path
+        if page is None or path.startswith("/api/") or path in FOR_PROGRAMS:
             return as_response(detail, headers)
         answer = page(request, detail)
         answer.headers.update(dict(headers or {}))

@@ -5,11 +5,12 @@ The log line has the route's template, never the address: an address may name a 
 
 import time
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from orchestrator.logs import get_logger
+from orchestrator.metrics.tally import Tally
 
 log = get_logger("api")
 
@@ -28,6 +29,8 @@ HEADERS: Mapping[str, str] = {
     ),
 }
 """Of every answer, unless the route says otherwise. No script that is not ours, no frame."""
+METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH"})
+"""That have a name in the metrics; whatever else somebody makes up is `other`."""
 STRICT_TRANSPORT = "max-age=31536000"
 
 
@@ -55,12 +58,16 @@ class Surroundings:
         try:
             await self._app(scope, receive, guarded)
         finally:
+            seconds = time.perf_counter() - begun
+            route = scope.get("reinstate_route", "unknown")
+            method = scope["method"] if scope["method"] in METHODS else "other"
+            _tally(scope).observe("reinstate_request_seconds", seconds, method, route, str(status))
             log.info(
                 "request_answered",
                 method=scope["method"],
-                route=scope.get("reinstate_route", "unknown"),
+                route=route,
                 status=int(status),
-                duration_ms=round((time.perf_counter() - begun) * 1000, 1),
+                duration_ms=round(seconds * 1000, 1),
             )
 
 
@@ -76,6 +83,10 @@ def _guard(message: Message, *, https: bool) -> None:
         if name.encode() not in there
     ]
     message["headers"] = headers
+
+
+def _tally(scope: Scope) -> Tally:
+    return cast("Tally", scope["app"].state.installation.tally)
 
 
 def _is_https(scope: Scope) -> bool:

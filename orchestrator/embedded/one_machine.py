@@ -59,10 +59,10 @@ class EngineStatus(msgspec.Struct, frozen=True, kw_only=True):
 
 def programs(settings: Settings, broker: Broker, *, answering: bool = False) -> list[Program]:
     """What one machine needs, in the order of starting; `answering`: API and dashboard, too."""
-    environ = {
-        **os.environ,
-        **replace(settings, broker_url=broker.url, log_file=None, log_format="json").environment(),
-    }
+    own = replace(settings, broker_url=broker.url, log_file=None, log_format="json")
+    told = runtime_folder(settings.home) / "metrics"
+    inner = replace(own, metrics=None if settings.metrics is None else told)
+    environ = {**os.environ, **inner.environment()}
     home = settings.home
     python = (sys.executable, "-P")  # -P: nothing is imported from the working folder by accident
     workers = [
@@ -82,7 +82,14 @@ def programs(settings: Settings, broker: Broker, *, answering: bool = False) -> 
         Program(name=name, command=(*python, "-m", module), environ=environ, folder=home)
         for name, module in alone.items()
     ]
-    return [*([broker.program] if broker.program else []), *workers, *others]
+    metrics = Program(
+        name="metrics",
+        command=(*python, "-m", "orchestrator.metrics.export", str(told)),
+        environ={**os.environ, **own.environment()},
+        folder=home,
+    )
+    first = [*([broker.program] if broker.program else []), *([metrics] if own.metrics else [])]
+    return [*first, *workers, *others]
 
 
 def _pools(processes: int, broker: Broker) -> Iterator[tuple[str, int]]:

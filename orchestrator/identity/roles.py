@@ -28,6 +28,8 @@ class Scope(StrEnum):
 
     LOOK = "look"
     """Runs, progress, causes: numbers, nobody by name."""
+    METRICS = "metrics"
+    """Numbers for Prometheus."""
     USERS = "users"
     """Users by reference, and what became of each."""
     STATUS = "status"

@@ -19,6 +19,7 @@ import yaml
 
 import orchestrator
 from orchestrator.cli.main import COMMANDS
+from orchestrator.metrics.families import FAMILIES
 from orchestrator.settings import KNOWN
 from workers.app import DRAIN_SECONDS
 
@@ -142,6 +143,142 @@ def test_workers_get_time_to_hand_back_what_they_hold():
     assert pod["terminationGracePeriodSeconds"] > DRAIN_SECONDS
     grace = compose()["services"]["worker"]["stop_grace_period"]
     assert int(grace.removesuffix("s")) > DRAIN_SECONDS
+
+
+# What Prometheus and Grafana are given -----------------------------------------------------------
+
+
+RULES = DEPLOY / "prometheus" / "rules.yaml"
+DASHBOARD = DEPLOY / "grafana" / "reinstate.json"
+
+
+def queries():
+    """Every expression of the rules and of the dashboard."""
+    rules = yaml.safe_load(RULES.read_text())
+    for group in rules["groups"]:
+        yield from (rule["expr"] for rule in group["rules"])
+    for panel in json.loads(DASHBOARD.read_text())["panels"]:
+        yield from (target["expr"] for target in panel["targets"])
+
+
+@pytest.mark.parametrize("query", list(queries()))
+def test_what_is_asked_of_prometheus_is_exported_with_these_labels(query):
+    names = re.findall(r"\breinstate_\w+", query)
+    families = [FAMILIES.get(name) or FAMILIES[re.sub(SUFFIX, "", name)] for name in names]
+    known = {label for family in families for label in family.labels} | {"le"}
+    by = {
+        label
+        for group in re.findall(r"\b(?:by|on) \(([^)]*)\)", query)
+        for label in group.split(", ")
+    }
+    asked = {
+        label
+        for group in re.findall(r"\{([^}]*)\}", query)
+        for label in re.findall(r"(\w+)=", group)
+    }
+    assert families
+    assert by | asked <= known
+    for name in names:
+        histogram = re.search(SUFFIX, name) is not None
+        assert histogram == (name not in FAMILIES)
+
+
+SUFFIX = r"_(bucket|count|sum)$"
+
+
+def test_the_dashboard_has_panels_that_do_not_cover_each_other():
+    panels = json.loads(DASHBOARD.read_text())["panels"]
+    assert len({panel["id"] for panel in panels}) == len(panels)
+    seen = set()
+    for panel in panels:
+        at = panel["gridPos"]
+        spots = {
+            (x, y)
+            for x in range(at["x"], at["x"] + at["w"])
+            for y in range(at["y"], at["y"] + at["h"])
+        }
+        assert not spots & seen, panel["title"]
+        assert max(x for x, _ in spots) < 24
+        seen |= spots
+
+
+PROMTOOL = shutil.which("promtool")
+ALERTS = """
+rule_files: [RULES]
+evaluation_interval: 1m
+tests:
+  - interval: 1m
+    input_series:
+      - {series: 'reinstate_unbalanced_books{run="7f3a", job="api"}', values: '0x5 1x30'}
+      - {series: 'reinstate_unbalanced_books{run="7f3a", job="conductor"}', values: '0x5 1x30'}
+      - {series: 'reinstate_leaders', values: '1x5 0x30'}
+      - {series: 'reinstate_build_info{version="1"}', values: '1x40'}
+      - {series: 'reinstate_progress_timestamp_seconds{run="7f3a"}', values: '0x40'}
+      - {series: 'reinstate_open_units{run="7f3a"}', values: '12x40'}
+      - {series: 'reinstate_run_info{run="7f3a", state="running"}', values: '1x40'}
+      - {series: 'reinstate_progress_timestamp_seconds{run="beef"}', values: '0x40'}
+      - {series: 'reinstate_open_units{run="beef"}', values: '0x40'}
+      - {series: 'reinstate_run_info{run="beef", state="running"}', values: '1x40'}
+      - {series: 'reinstate_oldest_ready_unit_seconds{run="7f3a"}', values: '50000x40'}
+      - {series: 'reinstate_circuit_open{run="7f3a", of="pim"}', values: '1x40'}
+      - {series: 'reinstate_cells{run="7f3a", state="held"}', values: '1x40'}
+      - {series: 'reinstate_promise_missed{run="7f3a"}', values: '0x5 1x30'}
+      - {series: 'reinstate_ledger_clock_skew_seconds{job="api"}', values: '-9x40'}
+      - {series: 'reinstate_conductor_tick_seconds_bucket{le="1"}', values: '0x40'}
+      - {series: 'reinstate_conductor_tick_seconds_bucket{le="5"}', values: '0+60x40'}
+      - {series: 'reinstate_conductor_tick_seconds_bucket{le="+Inf"}', values: '0+60x40'}
+    alert_rule_test: [EXPECTED]
+  - interval: 1m
+    input_series: [{series: 'reinstate_leaders', values: '1x40'}]
+    alert_rule_test: [{eval_time: 30m, alertname: ReinstateNothingExported, exp_alerts: [{}]}]
+"""
+
+
+@pytest.mark.skipif(PROMTOOL is None, reason="no promtool on this machine: see tests/machine.sh")
+def test_each_alert_fires_once_for_what_it_is_about_and_for_nothing_else(tmp_path):
+    checked = subprocess.run(
+        [PROMTOOL, "check", "rules", RULES], capture_output=True, text=True, check=False
+    )
+    assert checked.returncode == 0, checked.stdout + checked.stderr
+    rules = yaml.safe_load(RULES.read_text())["groups"][0]["rules"]
+    text = yaml.safe_load(ALERTS)
+    text["rule_files"] = [str(RULES)]
+    about = {"ReinstateCircuitOpen": {"run": "7f3a", "of": "pim"}}
+    for name in ("ReinstateNoLeader", "ReinstateLedgerClockSkew", "ReinstateLedgerSlow"):
+        about[name] = {}
+    expected = []
+    for rule in rules:
+        name = rule["alert"]
+        labels = {**about.get(name, {"run": "7f3a"}), **rule["labels"]}
+        alerts = [] if name == "ReinstateNothingExported" else [{"exp_labels": labels}]
+        expected.append({"eval_time": "30m", "alertname": name, "exp_alerts": alerts})
+        calm = name in {"ReinstateBooksUnbalanced", "ReinstateNoLeader", "ReinstatePromiseMissed"}
+        if calm:
+            expected.append({"eval_time": "3m", "alertname": name, "exp_alerts": []})
+    text["tests"][0]["alert_rule_test"] = expected
+    (silent,) = (rule for rule in rules if rule["alert"] == "ReinstateNothingExported")
+    text["tests"][1]["alert_rule_test"][0]["exp_alerts"] = [{"exp_labels": silent["labels"]}]
+    for test in text["tests"]:  # what an alert says is for people
+        for one in test["alert_rule_test"]:
+            for alert in one["exp_alerts"]:
+                alert["exp_annotations"] = said(rules, one["alertname"], alert["exp_labels"])
+    file = tmp_path / "test.yaml"
+    file.write_text(yaml.safe_dump(text))
+    tested = subprocess.run(
+        [PROMTOOL, "test", "rules", file], capture_output=True, text=True, check=False
+    )
+    assert tested.returncode == 0, tested.stdout + tested.stderr
+
+
+def said(rules, name, labels):
+    (rule,) = (rule for rule in rules if rule["alert"] == name)
+    filled = {
+        key: re.sub(r"\{\{ \$labels\.(\w+) \}\}", lambda found: labels[found[1]], text)
+        for key, text in rule["annotations"].items()
+    }
+    return {
+        key: text.replace("{{ $value | humanizeDuration }}", "9s") for key, text in filled.items()
+    }
 
 
 # The image ----------------------------------------------------------------------------------------

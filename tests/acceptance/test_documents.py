@@ -8,6 +8,7 @@ from dataclasses import fields, is_dataclass
 from pathlib import Path
 
 import pytest
+import yaml
 
 from orchestrator.books import Outcome
 from orchestrator.catalogue import installed
@@ -15,6 +16,7 @@ from orchestrator.cli.exits import Exit
 from orchestrator.cli.main import COMMANDS
 from orchestrator.cli.reference import reference
 from orchestrator.lifecycle import BatchState, CellState, RunState, UnitState
+from orchestrator.metrics.families import FAMILIES
 from orchestrator.reasons import Reason
 from orchestrator.settings import KNOWN
 from tests.command_line import COMMAND, Shell, shell
@@ -161,6 +163,26 @@ def test_every_log_event_that_is_explained_exists():
     for row in rows_of("docs/operations.md", "## Logs"):
         for event in re.findall(r"`([a-z_]+)`", row[0]):
             assert f'"{event}"' in code, event
+
+
+def test_every_metric_is_listed_as_it_is_exported():
+    rows = rows_of("docs/operations.md", "## Metrics")
+    assert [tuple(row) for row in rows] == [
+        (
+            f"`{family.name}`",
+            ", ".join(f"`{label}`" for label in family.labels) or "–",  # noqa: RUF001  as the tables spell it
+            family.kind.value,
+            family.of.value,
+            family.says,
+        )
+        for family in FAMILIES.values()
+    ]
+
+
+def test_every_alert_says_what_to_do():
+    rules = yaml.safe_load((ROOT / "deploy" / "prometheus" / "rules.yaml").read_text())
+    alerts = [rule["alert"] for group in rules["groups"] for rule in group["rules"]]
+    assert [row[0].strip("`") for row in rows_of("docs/operations.md", "## Alerts")] == alerts
 
 
 # Data ---------------------------------------------------------------------------------------------

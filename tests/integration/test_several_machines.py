@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 import time
+import urllib.request
 from pathlib import Path
 
 import pytest
@@ -78,6 +79,11 @@ def events(output):
     return {line["event"]: line for line in lines}
 
 
+def metrics_of(address):
+    with urllib.request.urlopen(f"http://{address}/metrics", timeout=10) as answer:
+        return answer.read().decode()
+
+
 @pytest.fixture
 def restricted():
     """A Redis whose user may do what that of deploy/ may, and nothing else."""
@@ -106,11 +112,12 @@ def test_the_processes_of_several_machines_carry_a_run_out_and_stop_when_told(
     assert said(environ, "migrate")[1] == f"the ledger is at revision {newest} already\n"
     (tmp_path / "cache" / "ann" / "contacts").mkdir(parents=True)
     (tmp_path / "cache" / "ann" / "contacts" / "1.vcf").write_bytes(CARD)
+    exported = [{**environ, "REINSTATE_METRICS": f"127.0.0.1:{free_port()}"} for _ in range(4)]
     processes = [
-        start(environ, "conductor"),
-        start(environ, "conductor"),
-        start(environ, "worker", "--processes", "1", "--name", "left"),
-        start(environ, "worker", "--processes", "1", "--name", "right"),
+        start(exported[0], "conductor"),
+        start(exported[1], "conductor"),
+        start(exported[2], "worker", "--processes", "1", "--name", "left"),
+        start(exported[3], "worker", "--processes", "1", "--name", "right"),
     ]
     settings = Settings.read(environ)
     ledger = Ledger(settings.ledger_url)
@@ -129,6 +136,12 @@ def test_the_processes_of_several_machines_carry_a_run_out_and_stop_when_told(
                 state = connection.execute(
                     select(run.c.state).where(run.c.id == run_id)
                 ).scalar_one()
+        told = [metrics_of(one["REINSTATE_METRICS"]) for one in exported]
+        assert sum("reinstate_conductor_leading 1.0" in text for text in told) == 1
+        for text in told[:2]:
+            assert f'outcome="restored",run="{run_id}"}} 1.0' in text
+        written = sum("reinstate_written_items_total" in text for text in told[2:])
+        assert written == 1, "one of the workers wrote the only item"
     finally:
         ledger.close()
         for process in processes:

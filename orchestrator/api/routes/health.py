@@ -1,4 +1,6 @@
-"""Whether this process lives and can work, and what the API looks like. For everybody."""
+"""Whether this process lives and can work, its numbers, and what the API looks like."""
+
+from functools import partial
 
 from fastapi import APIRouter, Request
 from msgspec import Struct
@@ -6,9 +8,10 @@ from starlette.responses import Response
 
 from orchestrator import VERSION
 from orchestrator.api.answers import answer, returns
-from orchestrator.api.gate import GatedRoute
+from orchestrator.api.gate import GatedRoute, Who
 from orchestrator.api.installation import Asked
 from orchestrator.ledger import versions
+from orchestrator.metrics import listening
 
 router = APIRouter(route_class=GatedRoute)
 
@@ -32,6 +35,16 @@ def ready(asked: Asked) -> Response:
     with asked.ledger.read() as connection:
         versions.usable(versions.standing(connection))
     return answer(Health(status="ok", version=VERSION))
+
+
+@router.get("/metrics", tags=["health"])
+def metrics(asked: Asked, who: Who) -> Response:
+    """Numbers for Prometheus; of runs, those that this caller sees."""
+    gauges = partial(asked.gauges.collect, who.sees)
+    return Response(
+        listening.exposed(gauges, asked.tally.collect),
+        headers={"content-type": listening.CONTENT_TYPE},
+    )
 
 
 @router.get("/api/v1/openapi.json", tags=["health"])

@@ -39,6 +39,14 @@ def test_a_child_reads_the_same_settings():
     assert Settings.read(settings.environment()) == settings
 
 
+@pytest.mark.parametrize("where", ["0.0.0.0:9730", "[::1]:9730", "unix:/run/reinstate/metrics"])
+def test_a_child_exports_its_metrics_where_its_settings_say(where):
+    settings = read(METRICS=where)
+    assert settings.metrics is not None
+    assert settings.environment()["REINSTATE_METRICS"] == where
+    assert Settings.read(settings.environment()) == settings
+
+
 @pytest.mark.guarantee(9)
 def test_secrets_are_not_in_the_repr():
     shown = repr(
@@ -77,6 +85,8 @@ def test_a_redis_cluster_is_refused_with_the_reason(address):
     [
         ("BROKER_URL", "localhost:6379"),
         ("BROKER_URL", "pickle://hunter2"),
+        ("METRICS", "9730"),
+        ("METRICS", "unix:metrics"),
         ("LEDGER_URL", "mysql://hunter2"),
         ("WORKERS", "0"),
         ("WORKERS", "many"),

@@ -26,9 +26,28 @@ env:
     value: {{ .Values.leaseSeconds | quote }}
   - name: REINSTATE_HOME
     value: /var/lib/reinstate
+  {{- if .Values.metrics.enabled }}
+  - name: REINSTATE_METRICS
+    value: "0.0.0.0:{{ .Values.metrics.port }}"
+  {{- end }}
   # in all, over every pod
   - name: REINSTATE_WORKERS
     value: {{ mul .Values.worker.replicas .Values.worker.processes | quote }}
+{{- end }}
+
+{{- define "reinstate.metricsPort" -}}
+{{- if .Values.metrics.enabled }}
+ports:
+  - {name: metrics, containerPort: {{ .Values.metrics.port }}}
+{{- end }}
+{{- end }}
+
+{{- define "reinstate.scraped" -}}
+{{- if .Values.metrics.enabled }}
+annotations:
+  prometheus.io/scrape: "true"
+  prometheus.io/port: {{ .Values.metrics.port | quote }}
+{{- end }}
 {{- end }}
 
 {{- define "reinstate.scratch" -}}
