@@ -29,7 +29,7 @@ from orchestrator.reconcile import (
 from workers.assignment import Assignment
 from workers.combining import Combining, Pair, Union
 from workers.journal import Before
-from workers.looking import Scene, look
+from workers.looking import Scene, Survey, look
 from workers.reading import Reading, Winner
 from workers.unit_work import UnitWork
 
@@ -104,6 +104,8 @@ class Deciding:
         self._task = task
         self._seen: tuple[UserId, Scene] | None = None
         """What the last chunk saw, where it was all one user's."""
+        self._survey: Survey | None = None
+        """What a survey told of that user, of a bulky category."""
         self._can_replace = task.site.capabilities.get(
             task.phase.to, Capabilities(create_only=True, compare_and_set=False, tombstones=False)
         ).compare_and_set
@@ -159,6 +161,7 @@ class Deciding:
                 task.phase.restore,
                 wanted,
                 recovered=lambda owner, ident: units[owner].recovered(ident),
+                survey=self._surveyed(wanted, anew=anew),
             )
             alone = len(wanted) == 1 and not task.category.bulky
             self._seen = (next(iter(wanted)), scene) if alone else None
@@ -241,6 +244,17 @@ class Deciding:
             self._note_or_plan(one, decision, decided)
 
     # Deciding -----------------------------------------------------------------------------------
+
+    def _surveyed(self, wanted: Mapping[UserId, object], *, anew: bool) -> Survey | None:
+        """What is known of the only user of a chunk: large items come in many chunks a user."""
+        task = self._task
+        if not task.category.bulky or len(wanted) > 1 or anew:
+            self._survey = None
+            return None
+        owner = next(iter(wanted))
+        if self._survey is None or self._survey.owner != owner:
+            self._survey = Survey.of(task.target, task.phase.restore, owner)
+        return self._survey
 
     def _scene_of(self, wanted: Mapping[UserId, object]) -> Scene | None:
         if self._seen is None or len(wanted) > 1 or self._seen[0] not in wanted:

@@ -1,6 +1,7 @@
 """What a target holds of some users, in the words that decisions are made in."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import islice
@@ -88,6 +89,31 @@ class Scene:
             self._idents.setdefault((owner, standing.digest), set()).add(ident)
 
 
+@dataclass(slots=True)
+class Survey:
+    """What a survey told of one user, kept for the chunks to come."""
+
+    owner: UserId
+    alive: dict[str, Entry] = field(default_factory=dict[str, Entry])
+    graves: list[Entry] = field(default_factory=list[Entry])
+
+    @classmethod
+    def of(cls, target: Target, name: str, owner: UserId) -> "Survey":
+        """All that the target tells of the user now."""
+        found = cls(owner)
+        for entry in target.survey(name, [owner]):
+            if entry.deleted:
+                found.graves.append(entry)
+            else:
+                found.alive[entry.ref] = entry
+        return found
+
+    def about(self, refs: AbstractSet[str]) -> Iterator[Entry]:
+        """What it told of these places, and of deletions."""
+        yield from self.graves
+        yield from (self.alive[ref] for ref in sorted(refs & self.alive.keys()))
+
+
 def look(
     target: Target,
     category: Category,
@@ -95,15 +121,21 @@ def look(
     wanted: Mapping[UserId, set[str]],
     *,
     recovered: Callable[[UserId, Ident], bool],
+    survey: Survey | None = None,
 ) -> Scene:
     """Survey the owners in `wanted` and read what matters of what they have.
 
     Everything is read, except of bulky categories: of those, only the refs that are wanted. What
-    has an ident that was not `recovered` may be something typed in again.
+    has an ident that was not `recovered` may be something typed in again. `survey`: what an
+    earlier one told of the only owner; what is not there any more counts as deleted by its user.
     """
     scene = Scene()
     to_read: list[Entry] = []
-    for entry in target.survey(name, list(wanted)):
+    if survey is None:
+        entries = target.survey(name, list(wanted))
+    else:
+        entries = survey.about(wanted[survey.owner])
+    for entry in entries:
         if entry.deleted:
             grave = Tombstone(at=entry.modified, ref=entry.ref, version=entry.version)
             scene.graves[entry.owner, entry.ref] = grave
@@ -113,6 +145,8 @@ def look(
             to_read.append(entry)
     to_read.sort(key=lambda entry: entry.ref not in wanted[entry.owner])
     for entry, live in _fetched(target, name, to_read):
+        if live is None and survey is not None:
+            scene.graves[entry.owner, entry.ref] = Tombstone(ref=entry.ref)
         ident = _note_live(scene, category, entry, live)
         if ident is None or live is None or not isinstance(category, Likening):
             continue

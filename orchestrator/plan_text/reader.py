@@ -21,13 +21,11 @@ from orchestrator.plan_text.language import (
 from orchestrator.plan_text.problems import Problems
 from orchestrator.plan_text.yaml_values import Listing, Node, Place, Scalar, Table
 
-LATER_KINDS = frozenset({"dav", "http", "objects", "webdav"})
-"""Kinds that the language knows and this version does not have."""
 LATER_KEYS: Mapping[str, frozenset[str]] = {
     "": frozenset({"notify"}),
     "users": frozenset({"query"}),
 }
-"""Keys likewise, by the section that they stand in."""
+"""Keys that the language knows and this version does not have, by the section they stand in."""
 
 _REQUIRED = ("version", "name", "incident", "sources", "targets", "phases")
 _TOP = tuple(PlanText.__dataclass_fields__)
@@ -103,8 +101,8 @@ class PlanReader:
             if key not in root.entries:
                 self.problems.add_all([missing_key(key, root, "", _TOP)])
 
-    def _later(self, what: str, place: Place, path: str, hint: str = "") -> None:
-        self.problems.add("not-available", f"{what} is not available yet", place, path, hint=hint)
+    def _later(self, what: str, place: Place, path: str) -> None:
+        self.problems.add("not-available", f"{what} is not available yet", place, path)
 
     def _section(self, kind: type[Section], node: Node | None, path: str) -> Section | None:
         if node is None or (isinstance(node, Scalar) and node.value is None and path != "incident"):
@@ -201,13 +199,9 @@ class PlanReader:
             return family.kind(name)
         except NotFound as missing:
             code = f"unknown-{family.word.split()[-1]}"
-            if name in LATER_KINDS and code == "unknown-kind":
-                hint = f"one of: {', '.join(family.names())}"
-                self._later(f"the kind '{name}'", place, path, hint)
-            else:
-                message = missing.message if name.isprintable() else "this is no name"
-                message = message.replace(f"'{name}'", quoted(name))
-                self.problems.add(code, message, place, path, hint=missing.hint)
+            message = missing.message if name.isprintable() else "this is no name"
+            message = message.replace(f"'{name}'", quoted(name))
+            self.problems.add(code, message, place, path, hint=missing.hint)
         except Unavailable as broken:
             self.problems.add("kind-unavailable", broken.message, place, path, hint=broken.hint)
         return None

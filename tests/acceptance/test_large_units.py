@@ -1,18 +1,20 @@
 """Users with more items than a chunk: the same outcomes, at a cost that grows with their items."""
 
+import io
 import json
 import tracemalloc
 from datetime import UTC, datetime, timedelta
 
 import pytest
 from msgspec.structs import replace
+from PIL import Image
 
 from orchestrator.audit import audit
 from orchestrator.items import File, Folder, Ident, Media, UserId
 from orchestrator.ports import Rules
 from tests.in_process import Service
 from workers import reading, restore
-from workers.categories import notes
+from workers.categories import notes, photos
 from workers.reading import Reading, Recovered
 from workers.sources import memory as source
 from workers.targets import memory as target
@@ -76,6 +78,48 @@ def test_cost_grows_with_the_items_of_a_user_not_with_their_square(service, monk
     probes = 10
     assert counts["surveyed"] <= 1 + probes
     assert counts["fetched"] <= 2 * 400 + probes
+
+
+def picture(number):
+    found = io.BytesIO()
+    Image.new("RGB", (2, 2), (number, 0, 0)).save(found, "PNG")
+    return found.getvalue()
+
+
+def test_photos_of_one_user_are_surveyed_once_however_many_chunks_they_take(service, monkeypatch):
+    plan = PLAN.format(policy="newest").replace("notes", "photos")
+    in_chunks_of(monkeypatch, 5)
+    source.put("core", {"ann": {"photos": {f"{n}.png": picture(n) for n in range(60)}}})
+    probes = 10
+    counts = counted(monkeypatch)
+    for outcome in ("restored", "present"):
+        counts.update(surveyed=0)
+        run = service.run(plan)
+        assert getattr(service.status(run).books, outcome) == 60
+        assert audit(service.ledger, run) == []
+        assert counts["surveyed"] <= 1 + probes
+
+
+def test_what_its_user_deletes_after_the_survey_stays_deleted(service, monkeypatch):
+    """The survey of a user with many photos is older than the last of its chunks."""
+    in_chunks_of(monkeypatch, 5)
+    source.put("core", {"ann": {"photos": {f"{n}.png": picture(n) for n in range(20)}}})
+    store, fetch, ann = target.store("live"), target.MemoryTarget.fetch, UserId("ann")
+    refs = target.MemoryTarget(name="live", store=store, clock=lambda: AS_OF)
+    for number in range(20):
+        ident = photos.KIND().recognise(ann, picture(number)).ident
+        ref = refs.ref("photos", ident, Media("png", "image/png"))
+        store.put("photos", ann, ref, picture(number), at=AS_OF - timedelta(days=9))
+
+    def deleting(self, category, places):
+        for key in [key for key in store.held if key[0] == "photos"]:
+            del store.held[key]  # without a trace, as most targets do
+        return fetch(self, category, places)
+
+    monkeypatch.setattr(target.MemoryTarget, "fetch", deleting)
+    run = service.run(PLAN.format(policy="newest").replace("notes", "photos"))
+    assert service.status(run).books.declined == 20
+    assert store.contents("photos", "ann") == {}
 
 
 def live_before(store):

@@ -38,6 +38,8 @@ class Example(ABC):
     equal_is_unchanged = False
     """Writing the same content anew is no change: a version is a fingerprint."""
 
+    removes: bool | None = None
+    """It removes by version; None: where it compares and sets."""
     dated = True
     """It tells when something changed."""
     besides = frozenset[str]()
@@ -46,6 +48,10 @@ class Example(ABC):
     def __init__(self, folder: Path, request: pytest.FixtureRequest) -> None:
         self.folder = folder
         self.request = request
+
+    def can_remove(self) -> bool:
+        """Whether an undo takes anything away."""
+        return self.promises.compare_and_set if self.removes is None else self.removes
 
     @abstractmethod
     def kind(self) -> TargetKind:

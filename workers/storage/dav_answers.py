@@ -32,6 +32,9 @@ LISTING: Final = (
 )
 """Properties of a collection and of what it holds."""
 
+FILES: Final = "<D:resourcetype/><D:getetag/><D:getlastmodified/><D:getcontentlength/>"
+"""Properties of files and folders that mean nothing to the server."""
+
 
 _Element = Any
 """Of lxml, which has no types."""

@@ -47,6 +47,7 @@ class Visit:
         headers: Mapping[str, str] | None = None,
         body: bytes = b"",
         redirected: bool = False,
+        again: bool = True,
     ) -> Answer:
         """The answer, unless it says that we may not enter or should go elsewhere.
 
@@ -55,7 +56,7 @@ class Visit:
         sent = dict(headers or {})
         if self.account.authorization:
             sent["Authorization"] = self.account.authorization
-        answer = await self.server.ask(method, path, headers=sent, body=body)
+        answer = await self.server.ask(method, path, headers=sent, body=body, again=again)
         if answer.status == HTTPStatus.UNAUTHORIZED:
             raise self.locked_out()
         if answer.status in REDIRECTS and not redirected:

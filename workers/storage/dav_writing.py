@@ -18,6 +18,7 @@ from workers.formats.scheduling import without_invitations
 from workers.formats.shaping import shaped
 from workers.storage.dav_accounts import addressable
 from workers.storage.dav_collections import Collection, NoRoom
+from workers.storage.dav_discovery import Visit
 from workers.storage.dav_places import Places
 from workers.storage.dav_requests import Lost, nameable, together
 
@@ -65,6 +66,37 @@ class Plight(Struct):
     disk: bool = False
     late: int = 0
 
+    async def during(self, visit: Visit, work: Awaitable[None]) -> str:
+        """What ended the work before its time; empty where it went through.
+
+        Raises `Unavailable` for what is wrong with more than the place of the user who visits.
+        """
+        try:
+            await work
+        except NoRoom as full:
+            self.full += 1
+            self.disk |= full.disk
+            return str(full)
+        except Lost as lost:
+            self.late += 1
+            if self.late >= _SLOW:
+                raise visit.away(lost) from None
+            return str(lost)
+        except Unavailable as error:
+            if not error.owners:
+                raise
+            return error.message
+        return ""
+
+    def check_room(self, name: str) -> None:
+        """Raise `Unavailable` where the server is full, and not one user's quota used up."""
+        if self.disk or (self.full > 1 and not self.done):
+            raise Unavailable(
+                f"{name}: no room left (status {HTTPStatus.INSUFFICIENT_STORAGE.value})",
+                retry_in=_FULL_WAIT,
+                hint="make room on the server, or raise its quotas",
+            )
+
 
 async def carried_out(
     places: Places,
@@ -80,41 +112,24 @@ async def carried_out(
     answers: dict[int, Written] = {}
     plight = Plight()
 
+    async def all_of(owner: UserId) -> None:
+        collection = await places.collection(owner, category)
+        async with collection.turn:
+            if make and collection.there is None:
+                await collection.look()
+            if make and not collection.there:
+                await collection.make()
+            for number, change in changes[owner]:
+                answers[number] = await change(collection)
+                plight.done += answers[number].fate is Fate.DONE
+
     async def one(owner: UserId) -> None:
-        said = ""
-        try:
-            collection = await places.collection(owner, category)
-            async with collection.turn:
-                if make and collection.there is None:
-                    await collection.look()
-                if make and not collection.there:
-                    await collection.make()
-                for number, change in changes[owner]:
-                    answers[number] = await change(collection)
-                    plight.done += answers[number].fate is Fate.DONE
-        except NoRoom as full:
-            plight.full += 1
-            plight.disk |= full.disk
-            said = str(full)
-        except Lost as lost:
-            plight.late += 1
-            if plight.late >= _SLOW:
-                raise places.visit(owner).away(lost) from None
-            said = str(lost)
-        except Unavailable as error:
-            if not error.owners:
-                raise
-            said = error.message
+        said = await plight.during(places.visit(owner), all_of(owner))
         for number, _ in changes[owner]:
             answers.setdefault(number, Written(fate=Fate.UNKNOWN, detail=said))
 
     await together(one(owner) for owner in changes)
-    if plight.disk or (plight.full > 1 and not plight.done):
-        raise Unavailable(
-            f"{places.server.name}: no room left (status {HTTPStatus.INSUFFICIENT_STORAGE.value})",
-            retry_in=_FULL_WAIT,
-            hint="make room on the server, or raise its quotas",
-        )
+    plight.check_room(places.server.name)
     return answers
 
 

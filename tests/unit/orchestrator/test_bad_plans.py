@@ -271,10 +271,6 @@ def test_what_is_wrong_with_the_frame_of_a_text_shows_among_the_rest():
         (7, "  more: {kind: rows, url: 'sqlite:///../x.db'}", [("climbing-path", 7, 27)]),
         # not here yet, and never ignored
         (4, "users: {query: 'select 1', decline: b.csv}", [("not-available", 4, 9)]),
-        (9, "  pim: {kind: dav, url: 'https://dav.example.org'}", [("not-available", 9, 15)]),
-        (9, "  pim: {kind: objects, url: 's3://x/y'}", [("not-available", 9, 15)]),
-        (9, "  pim: {kind: webdav}", [("not-available", 9, 15)]),
-        (9, "  pim: {kind: http}", [("not-available", 9, 15)]),
         (13, "notify: {webhook: {url: env:HOOK_URL}}", [("not-available", 13, 1)]),
         # only what consists of fields is merged
         (13, "defaults: {on_conflict: merge}", [("cannot-merge", 16, 15)]),
