@@ -197,6 +197,25 @@ class Bulletins:
             )
         return self.settings(run_id)
 
+    def revoke_links(self, run_id: str, *, who: str, reason: str) -> None:
+        """Let no link of the run's users that was written until now open anything any more."""
+        with self._ledger.begin() as connection:
+            _row(connection, run_id)
+            self._keep(connection, run_id)
+            connection.execute(
+                update(public_page)
+                .where(public_page.c.run == run_id)
+                .values(links=public_page.c.links + 1)
+            )
+            audit_log.append(
+                connection,
+                now=self._ledger.clock(connection),
+                who=who,
+                action="revoke_links",
+                run=run_id,
+                detail={"reason": reason},
+            )
+
     def _keep(self, connection: Connection, run_id: str) -> None:
         first = self._first(run_id)
         new = {"slug": first.slug, "title": first.title, "support": first.support}

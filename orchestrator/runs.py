@@ -15,7 +15,7 @@ from sqlalchemy import Connection, insert, select, update
 
 import orchestrator
 from orchestrator.causes import Cause
-from orchestrator.errors import NotFound, Refused
+from orchestrator.errors import NotFound, Refused, Unavailable
 from orchestrator.findings import UNDO
 from orchestrator.items import UserId
 from orchestrator.ledger import audit_log, choices, flow, troubles
@@ -409,7 +409,8 @@ class Runs:
 
         Without `category`: in all of them, those apart for which they chose already. Categories
         that were done with items left as they are go once more; how many. What was written is not
-        taken back: undo does that. Raises `Refused` where there is nothing to choose.
+        taken back: undo does that. Raises `Refused` where there is nothing to choose, and
+        `Unavailable` while a worker has the user in hand, who read the choices before.
         """
         with self._ledger.begin() as connection:
             row = _row(connection, run_id)
@@ -419,10 +420,18 @@ class Runs:
             phases = plan_from_document(json.loads(row.plan)).phases
             choices.check(phases, wanted, category)
             now = self._ledger.clock(connection)
-            choices.keep(connection, run_id, user, wanted, who=who, now=now, category=category)
             these = [at for at, phase in enumerate(phases) if category in (None, phase.restore)]
+            choices.keep_from_beginning(connection, run_id, user)
+            if choices.in_hand(connection, run_id, user) & set(these):
+                raise Unavailable(
+                    "a worker has this user in hand, who would not hear of it",
+                    retry_in=60.0,
+                    hint="choose once more in a minute",
+                )
+            choices.keep(connection, run_id, user, wanted, who=who, now=now, category=category)
             again = choices.left_as_they_were(connection, run_id, user, these, wanted)
             if again:
+                must_not_be_undone(connection, run_id)
                 try_again(connection, run_id, again, now=now, why=choices.CHOSEN)
                 if state is RunState.FINISHED:
                     flow.move_run(connection, run_id, state, RunState.RUNNING, finished_at=None)

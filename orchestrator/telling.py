@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from msgspec import Struct
 
 from orchestrator.books import Books
-from orchestrator.lifecycle import CellState
+from orchestrator.lifecycle import CellState, UnitState
 
 FEW = 10
 ITEMS: Mapping[str, str] = {
@@ -141,6 +141,64 @@ def bulletin(goings: Sequence[Going], *, paused: bool = False) -> str:
     told.append(following(goings))
     told.append(" ".join(one for going in goings for one in losses_of(going)))
     return "\n\n".join(part for part in told if part)
+
+
+# One user -------------------------------------------------------------------------------------
+
+
+def of_unit(expected: int | None, books: Books, state: UnitState) -> Iterator[str]:
+    """What became of one category of one user; support and the user are told the same."""
+    yield from _STANDING.get(state, ())
+    back = books.restored + books.merged + books.present
+    if expected is not None:
+        yield f"{back:,} of {expected:,} are there now."
+    elif books.items:
+        yield f"{back:,} of the {books.items:,} that we found are there now."
+    for count, became in (
+        (books.merged, "combined with what you had."),
+        (books.beside, "put beside what you had."),
+        (books.superseded, "changed since, and nothing of that was touched."),
+        (books.declined, "deleted or declined, and not brought back."),
+        (books.quarantined + books.nameless, "found damaged and kept; some may be mended."),
+        (books.lost, "found nowhere."),
+    ):
+        if count:
+            yield f"{count:,} {'was' if count == 1 else 'were'} {became}"
+
+
+_STANDING: Mapping[UnitState, tuple[str, ...]] = {
+    UnitState.WAITING: ("It is still being restored.",),
+    UnitState.HELD: ("It is still being restored.",),
+    UnitState.FAILED: ("It could not be restored yet; we know, and it will be tried again.",),
+    UnitState.CANCELLED: ("It was not restored: the restoration was cancelled.",),
+}
+
+
+def banner(*, back: Sequence[str], partly: Sequence[str], rest: Sequence[str], over: bool) -> str:
+    """One or two sentences about one user, by category; `rest`: what is not done."""
+    told: list[str] = []
+    if back:
+        told.append(f"Back: your {_listed(back)}.")
+    if partly:
+        told.append(f"Not all is back of your {_listed(partly)}.")
+    if rest and over:
+        told.append(f"We could not restore your {_listed(rest)} yet.")
+    elif rest:
+        told.append(f"Still to come: your {_listed(rest)}.")
+    return " ".join(told)
+
+
+def advice(books: Books, state: UnitState, *, may_choose: bool) -> Iterator[str]:
+    """What the user can do about one category."""
+    if books.superseded and may_choose:
+        yield "Where yours differs from what we found, you can choose what we do: see above."
+    if books.quarantined + books.nameless + books.lost:
+        yield (
+            "If another device still shows what is missing, copy it before you reset or sync that "
+            "device."
+        )
+    if books.lost or (state is UnitState.SETTLED and books.quarantined + books.nameless):
+        yield "If you had more than this, tell our support how many; they can search once more."
 
 
 def _capital(text: str) -> str:

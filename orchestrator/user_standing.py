@@ -3,7 +3,7 @@
 Nothing in it says who the user is, what they had, or why something failed.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import Any, Literal
 
@@ -11,12 +11,16 @@ from msgspec import Struct
 from sqlalchemy import Connection, select
 
 from orchestrator.errors import NotFound
+from orchestrator.ledger import bulletins
+from orchestrator.ledger.bulletins import slug_of
 from orchestrator.ledger.database import Ledger
 from orchestrator.ledger.flow import moment
 from orchestrator.ledger.schema import run, run_user, unit
 from orchestrator.lifecycle import RunState, UnitState
+from orchestrator.plan import Phase
 from orchestrator.progress import Progress
 from orchestrator.sealing import Sealer, reference
+from orchestrator.telling import banner, spelled
 
 Word = Literal["waiting", "done", "partly", "attention"]
 _BEGUN = (RunState.RUNNING, RunState.PAUSED, RunState.FINISHED, RunState.CANCELLED)
@@ -40,7 +44,13 @@ class UserStanding(Struct, frozen=True, kw_only=True):
     run: str
     finished: bool
     """Nothing more comes by itself."""
+    text: str
+    """The same in one or two sentences, for a banner."""
     categories: list[CategoryStanding]
+    next_update: datetime | None = None
+    """By when the public was promised news."""
+    status_page: str | None = None
+    """The end of the public page's address; null: there is none."""
 
 
 def standing(
@@ -61,6 +71,7 @@ def standing(
         .where(
             run_user.c.user_hash.between(low, high),
             run.c.purpose == "restore",
+            run.c.root.is_(None),
             run.c.state.in_(_BEGUN),
         )
         .order_by(run.c.created_at.desc(), run.c.id)
@@ -71,13 +82,25 @@ def standing(
     with ledger.read() as connection:
         row = connection.execute(chosen).one_or_none()
         units = [] if row is None else _units(connection, row.run, row.number)
+        said = [] if row is None else bulletins.page(connection, row.run, limit=1)
+        page = None if row is None or not said else slug_of(connection, row.run)
     if row is None:
         raise NotFound("no such user in any run")
     phases = progress.plan(row.run).phases
+    finished = all(one.state != UnitState.WAITING for one in units)
+    due = said[0].next_due if said else None
     return UserStanding(
         user=reference(row.user_hash),
         run=row.run,
-        finished=all(one.state != UnitState.WAITING for one in units),
+        finished=finished,
+        text=banner(
+            back=_named(phases, units, "done"),
+            partly=_named(phases, units, "partly"),
+            rest=_named(phases, units, "waiting", "attention"),
+            over=finished,
+        ),
+        next_update=None if due is None else moment(due),
+        status_page=page,
         categories=[
             CategoryStanding(
                 category=phases[one.phase].restore,
@@ -88,6 +111,10 @@ def standing(
             for one in units
         ],
     )
+
+
+def _named(phases: Sequence[Phase], units: Sequence[Any], *words: Word) -> list[str]:
+    return [spelled(phases[one.phase].restore) for one in units if _word(one) in words]
 
 
 def _units(connection: Connection, run_id: str, number: int) -> list[Any]:

@@ -21,6 +21,7 @@ from orchestrator.ledger.database import Ledger
 from orchestrator.metrics.ledger_gauges import LedgerGauges
 from orchestrator.metrics.tally import Tally
 from orchestrator.operations import Operations
+from orchestrator.own_page import OwnPages
 from orchestrator.plan_store import PlanStore
 from orchestrator.progress import Progress
 from orchestrator.public_status import SECONDS, PublicStatuses
@@ -56,6 +57,7 @@ class Installation(Struct, frozen=True, kw_only=True):
     statuses: PublicStatuses
     tally: Tally
     gauges: LedgerGauges
+    own_pages: OwnPages
 
     @classmethod
     def of(
@@ -70,11 +72,12 @@ class Installation(Struct, frozen=True, kw_only=True):
         """Everything, over a ledger that is open."""
         progress = Progress(ledger, sealer)
         tally = Tally()
+        runs = Runs(ledger, sealer)
         return cls(
             settings=settings,
             ledger=ledger,
             sealer=sealer,
-            runs=Runs(ledger, sealer),
+            runs=runs,
             progress=progress,
             aftercare=Aftercare(ledger, sealer),
             bulletins=Bulletins(ledger, sealer, progress),
@@ -92,6 +95,7 @@ class Installation(Struct, frozen=True, kw_only=True):
             statuses=PublicStatuses(ledger, progress, seconds=public_seconds),
             tally=tally,
             gauges=LedgerGauges(ledger, tally),
+            own_pages=OwnPages(ledger, sealer, runs),
         )
 
     @classmethod

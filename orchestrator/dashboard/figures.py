@@ -3,7 +3,7 @@
 Shapes are given in a box of 100 by 100 units, which the page stretches.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from itertools import pairwise
 
@@ -212,34 +212,3 @@ def wavefront(status: Status) -> list[tuple[str, list[WaveCell]]]:
             )
         )
     return list(rows.items())
-
-
-# Sentences ----------------------------------------------------------------------------------------
-
-
-def of_category(expected: int | None, books: Books, state: str) -> Iterator[str]:
-    """What to tell a user about one category, in plain words."""
-    if state == "waiting":
-        yield "It is still being restored."
-    elif state == "failed":
-        yield "It could not be restored yet; we know, and it will be tried again."
-    elif state == "cancelled":
-        yield "It was not restored: the restoration was cancelled."
-    back = books.restored + books.merged + books.present
-    if expected is not None:
-        yield f"{number(back)} of {number(expected)} are there now."
-    elif books.items:
-        yield f"{number(back)} of the {number(books.items)} that we found are there now."
-    if books.superseded:
-        yield f"{_were(books.superseded)} changed since, and nothing of that was touched."
-    if books.declined:
-        yield f"{_were(books.declined)} deleted or declined, and not brought back."
-    if books.quarantined or books.nameless:
-        damaged = books.quarantined + books.nameless
-        yield f"{_were(damaged)} found damaged and kept; some may be mended."
-    if books.lost:
-        yield f"{_were(books.lost)} found nowhere."
-
-
-def _were(count: int) -> str:
-    return "1 was" if count == 1 else f"{number(count)} were"

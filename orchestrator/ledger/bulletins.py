@@ -6,7 +6,7 @@ from typing import Any
 from msgspec import Struct
 from sqlalchemy import Connection, Row, Select, func, insert, select
 
-from orchestrator.ledger.schema import bulletin, run
+from orchestrator.ledger.schema import bulletin, public_page, run
 
 
 class Promise(Struct, frozen=True, kw_only=True):
@@ -40,6 +40,12 @@ def page(
     if before is not None:
         chosen = chosen.where(bulletin.c.id < before)
     return connection.execute(chosen.order_by(bulletin.c.id.desc()).limit(limit)).all()
+
+
+def slug_of(connection: Connection, run_id: str) -> str | None:
+    """The end of the address of a run's public page; None where it has none."""
+    found = select(public_page.c.slug).where(public_page.c.run == run_id)
+    return connection.execute(found).scalar_one_or_none()
 
 
 def promises(

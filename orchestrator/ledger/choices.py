@@ -1,5 +1,6 @@
 """What single users want where the plan would decide for everyone: kept, and what follows of it."""
 
+import json
 from collections.abc import Collection, Sequence
 
 from sqlalchemy import Connection, select
@@ -8,8 +9,8 @@ from orchestrator.catalogue import category_kind
 from orchestrator.causes import Cause
 from orchestrator.errors import NotFound, Refused
 from orchestrator.ledger.database import upsert
-from orchestrator.ledger.schema import choice, unit
-from orchestrator.lifecycle import UnitState
+from orchestrator.ledger.schema import batch, choice, unit
+from orchestrator.lifecycle import BatchState, UnitState
 from orchestrator.plan import Choice, Phase
 from orchestrator.ports import Merging
 
@@ -19,6 +20,9 @@ CHOSEN = Cause(
     sentence="its user chose what is done about conflicts",
     transient=True,
 )
+
+
+AHEAD = (BatchState.WAITING, BatchState.READY, BatchState.DISPATCHED, BatchState.RUNNING)
 
 
 def check(phases: Sequence[Phase], wanted: Choice, category: str | None) -> None:
@@ -48,6 +52,36 @@ def keep(
     """Write it down; of the same user and category the last one counts."""
     chosen = {"run": run_id, "user": user, "category": category or ""}
     upsert(connection, choice, [{**chosen, "choice": wanted.value, "who": who, "at": now}])
+
+
+def in_hand(connection: Connection, run_id: str, user: int) -> set[int]:
+    """Phases in which a worker has this user in hand, and reads choices no more."""
+    found = select(batch.c.phase, batch.c.members).where(
+        batch.c.run == run_id,
+        batch.c.state == BatchState.RUNNING,
+        batch.c.first <= user,
+        batch.c.last >= user,
+    )
+    return {
+        row.phase
+        for row in connection.execute(found)
+        if row.members is None or user in json.loads(row.members)
+    }
+
+
+def keep_from_beginning(connection: Connection, run_id: str, user: int) -> None:
+    """Let no worker begin with this user until the commit: who begins later knows the choice."""
+    if connection.dialect.name == "postgresql":
+        connection.execute(
+            select(batch.c.id)
+            .where(
+                batch.c.run == run_id,
+                batch.c.state.in_(AHEAD),
+                batch.c.first <= user,
+                batch.c.last >= user,
+            )
+            .with_for_update(read=True)
+        ).all()
 
 
 def left_as_they_were(

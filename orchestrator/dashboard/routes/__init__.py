@@ -5,6 +5,7 @@ from orchestrator.dashboard.routes import (
     entrance,
     failures,
     overseeing,
+    own_page,
     people,
     plans,
     public,
@@ -22,6 +23,7 @@ ROUTERS = (
     copies.router,
     plans.router,
     overseeing.router,
+    own_page.router,
     public.router,
     publishing.router,
 )

@@ -17,6 +17,7 @@ from orchestrator.dashboard.pages import Form, reason_of, shown, to
 from orchestrator.dashboard.routes.runs import seen
 from orchestrator.errors import PlanInvalid
 from orchestrator.query import parse
+from orchestrator.telling import of_unit
 from orchestrator.timeline import timeline
 
 router = APIRouter(route_class=GatedRoute, include_in_schema=False)
@@ -106,10 +107,7 @@ def prioritize(run: RunId, user: UserPath, form: Form, asked: Asked, who: Who) -
 def _user(request: Request, asked: Installation, run: str, user: str, *, revealed: Any) -> Response:
     found = asked.progress.user(run, user)
     reference = asked.progress.reference(run, found.number)
-    told = [
-        (one, list(figures.of_category(one.expected, one.books, str(one.state))))
-        for one in found.categories
-    ]
+    told = [(one, list(of_unit(one.expected, one.books, one.state))) for one in found.categories]
     return shown(
         request,
         "user.html",

@@ -78,6 +78,8 @@ def test_a_banner_is_told_how_far_a_user_is(shared):
     assert found["finished"]
     assert {part["standing"] for part in found["categories"]} == {"attention", "done"}
     assert "in the way" not in json.dumps(found)
+    assert found["text"] == "Back: your notes. We could not restore your contacts yet."
+    assert (found["next_update"], found["status_page"]) == (None, None)
 
 
 # Retries ------------------------------------------------------------------------------------------
