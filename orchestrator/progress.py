@@ -5,8 +5,10 @@ Every number is a sum of counters or a row of the ledger; nothing is counted by 
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -214,6 +216,11 @@ class Progress:
         with self._ledger.read() as connection:
             return _row(connection, run_id).plan_text
 
+    def folder(self, run_id: str) -> Path:
+        """Where a plan's relative paths start."""
+        with self._ledger.read() as connection:
+            return Path(_row(connection, run_id).folder)
+
     def sample(self, run_id: str) -> int | None:
         """How many users a preview looks at; None: everyone."""
         with self._ledger.read() as connection:
@@ -338,6 +345,12 @@ class Progress:
             ids = Ids(connection, self._sealer, run_id)
             return [_unit_row(row, plan, ids) for row in rows]
 
+    def count(self, run_id: str, query: Query, *, at_most: int) -> int:
+        """How many units match; no more than `at_most` are counted."""
+        found = matching(run_id, query, self._sealer).order_by(None).limit(at_most).subquery()
+        with self._ledger.read() as connection:
+            return connection.execute(select(func.count()).select_from(found)).scalar_one()
+
     def losses(self, run_id: str, *, after: tuple[int, int] = (-1, -1)) -> Iterator[dict[str, Any]]:
         """Units of which something is lost or quarantined, by user and phase, after a given one.
 
@@ -404,9 +417,16 @@ class Progress:
         return numbers[0]
 
     def quarantine(
-        self, run_id: str, *, user: int | None = None, after: int = 0
+        self,
+        run_id: str,
+        *,
+        user: int | None = None,
+        after: int = 0,
+        query: Query | None = None,
     ) -> Iterator[dict[str, Any]]:
         """Quarantined copies with their evidence, in the order of their numbers, after a given one.
+
+        `query`: only copies of units that match, and of its reasons.
 
         Read a few at a time: each holds the bytes of its copy.
         """
@@ -428,6 +448,8 @@ class Progress:
                 )
                 if user is not None:
                     chosen = chosen.where(quarantine.c.user == user)
+                if query is not None:
+                    chosen = chosen.where(*_of_units(run_id, query, self._sealer))
                 rows = connection.execute(chosen).all()
                 ids = Ids(connection, self._sealer, run_id)
                 evidence = list(opened(connection, self._sealer, _evidence(rows)))
@@ -572,6 +594,21 @@ def _unit_row(row: Any, plan: Plan, ids: Ids) -> dict[str, Any]:
 def _user_id(sealed: bytes, user_hash: bytes, ids: Ids) -> str:
     """Who it is; where that was erased, their reference."""
     return ids.open(sealed) or reference(user_hash)
+
+
+def _of_units(run_id: str, query: Query, sealer: Sealer) -> Iterator[ColumnElement[bool]]:
+    """Of quarantined copies: their unit matches, and their reason."""
+    if query.reasons:
+        yield quarantine.c.reason.in_(query.reasons)
+    asked = replace(query, reasons=())
+    if asked != Query():
+        yield (
+            matching(run_id, asked, sealer)
+            .where(unit.c.user == quarantine.c.user, unit.c.phase == quarantine.c.phase)
+            .order_by(None)
+            .correlate(quarantine)
+            .exists()
+        )
 
 
 def _evidence(rows: Sequence[Row[Any]]) -> list[Sealed]:

@@ -1,7 +1,8 @@
 """The query language of CLI, API and URLs: `state:failed category:photos wave:canary cause:9f2c1a`.
 
 Words are joined by "and"; the same word twice means "either". A user is named by id, by reference
-(`u_…`) or by number (`#17`).
+(`u_…`) or by number (`#17`). `outcome:` asks for units with such items, `reason:` for units with
+copies in quarantine for it.
 """
 
 import re
@@ -9,15 +10,41 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Self
 
-from sqlalchemy import ColumnElement, ScalarSelect, Select, and_, func, or_, select, tuple_
+from sqlalchemy import (
+    ColumnElement,
+    ScalarSelect,
+    Select,
+    and_,
+    exists,
+    func,
+    or_,
+    select,
+    text,
+    tuple_,
+)
 
 from orchestrator.errors import PlanInvalid
-from orchestrator.ledger.schema import cell, exception, run_user, unit
+from orchestrator.ledger.schema import WITH_LOSSES, cell, exception, quarantine, run_user, unit
 from orchestrator.lifecycle import UnitState
 from orchestrator.plan import Plan
+from orchestrator.reasons import Reason
 from orchestrator.sealing import Sealer
 
-WORDS = ("state", "category", "wave", "cause", "attempts", "user")
+WORDS = ("state", "category", "wave", "cause", "attempts", "user", "outcome", "reason")
+OUTCOMES = (
+    "restored",
+    "merged",
+    "present",
+    "superseded",
+    "declined",
+    "quarantined",
+    "pending",
+    "lost",
+    "nameless",
+)
+"""What may have become of items; `nameless`: damaged copies that name no item."""
+LOST = frozenset({"lost", "quarantined", "nameless"})
+"""Those whose units an index leads to."""
 _ATTEMPTS = re.compile(r"(>=|<=|>|<|=)?(\d{1,4})")
 
 
@@ -31,25 +58,25 @@ class Query:
     causes: tuple[str, ...] = ()
     attempts: tuple[tuple[str, int], ...] = ()
     users: tuple[str, ...] = field(default=(), repr=False)
+    outcomes: tuple[str, ...] = ()
+    reasons: tuple[str, ...] = ()
+    losses: bool = False
+    """Only units of which something is lost or quarantined."""
 
     def only_failed(self) -> Self:
         """The same, of failed units."""
         return replace(self, states=(UnitState.FAILED,))
+
+    def only_losses(self) -> Self:
+        """The same, of units of which something is lost or quarantined."""
+        return replace(self, losses=True)
 
 
 def parse(words: Sequence[str], plan: Plan) -> Query:
     """Read a query against a plan's categories and waves. Raises `PlanInvalid` with a hint."""
     categories = [phase.restore for phase in plan.phases]
     waves = [wave.name for wave in plan.waves]
-    found: dict[str, list[str]] = {word: [] for word in WORDS}
-    for text in " ".join(words).split():
-        word, colon, value = text.partition(":")
-        if not colon or word not in found or not value:
-            raise PlanInvalid(
-                "a query is made of word:value",
-                hint=f"words: {', '.join(WORDS)}; for example state:failed category:photos",
-            )
-        found[word].append(value)
+    found = split(" ".join(words), WORDS, example="state:failed category:photos")
     return Query(
         states=tuple(UnitState(_one_of(v, list(UnitState), "state")) for v in found["state"]),
         phases=tuple(
@@ -59,7 +86,26 @@ def parse(words: Sequence[str], plan: Plan) -> Query:
         causes=tuple(found["cause"]),
         attempts=tuple(_attempts(value) for value in found["attempts"]),
         users=tuple(found["user"]),
+        outcomes=tuple(_one_of(value, OUTCOMES, "outcome") for value in found["outcome"]),
+        reasons=tuple(_one_of(value, list(Reason), "reason") for value in found["reason"]),
     )
+
+
+def split(query: str, words: Sequence[str], *, example: str) -> dict[str, list[str]]:
+    """The values of each word of a query. Raises `PlanInvalid` for anything that is no word:value.
+
+    Lists that are not of units have fewer words, and the same grammar.
+    """
+    found: dict[str, list[str]] = {word: [] for word in words}
+    for part in query.split():
+        word, colon, value = part.partition(":")
+        if not colon or word not in found or not value:
+            raise PlanInvalid(
+                "a query is made of word:value",
+                hint=f"words: {', '.join(words)}; for example {example}",
+            )
+        found[word].append(value)
+    return found
 
 
 def _one_of(value: str, known: Sequence[str], word: str) -> str:
@@ -83,7 +129,7 @@ def matching(
     `after`: only those behind this user and phase. Failed and waiting units are found by their
     exceptions; no index mentions a unit's state.
     """
-    conditions: list[ColumnElement[bool]] = [unit.c.run == run_id]
+    conditions: list[Any] = [unit.c.run == run_id]
     chosen = select(unit.c.user, unit.c.phase)
     walked = unit
     if query.causes or query.states == (UnitState.FAILED,):
@@ -105,6 +151,18 @@ def matching(
         )
     if query.states:
         conditions.append(walked.c.state.in_(query.states))
+    if query.losses or (query.outcomes and LOST.issuperset(query.outcomes)):
+        conditions.append(text(f"({WITH_LOSSES})"))
+    if query.outcomes:
+        conditions.append(or_(*(unit.c[outcome] > 0 for outcome in query.outcomes)))
+    if query.reasons:
+        kept = exists().where(
+            quarantine.c.run == run_id,
+            quarantine.c.user == unit.c.user,
+            quarantine.c.phase == unit.c.phase,
+            quarantine.c.reason.in_(query.reasons),
+        )
+        conditions += [kept, text(f"({WITH_LOSSES})")]
     if query.phases:
         conditions.append(unit.c.phase.in_(query.phases))
     for sign, number in query.attempts:

@@ -6,10 +6,14 @@ from typing import Any
 from msgspec import Struct
 from sqlalchemy import Connection, func, select, tuple_
 
+from orchestrator.errors import PlanInvalid
 from orchestrator.ledger.database import Ledger
 from orchestrator.ledger.schema import counter, run
 from orchestrator.lifecycle import TERMINAL_RUNS, RunState
 from orchestrator.progress import RunRow, outcome, run_row
+from orchestrator.query import split
+
+PURPOSES = ("restore", "preview", "verify", "undo")
 
 Place = tuple[int, str]
 """When a run was submitted, in milliseconds, and its id."""
@@ -49,6 +53,60 @@ def runs_page(
         chosen = chosen.where(run.c.state.in_(states))
     if only is not None:
         chosen = chosen.where(run.c.id.in_(only) | run.c.root.in_(only))
+    with ledger.read() as connection:
+        rows = connection.execute(chosen).all()
+        sums = _sums(connection, [row.id for row in rows if row.state == RunState.FINISHED])
+    return [_entry(row, sums) for row in rows]
+
+
+class RunQuery(Struct, frozen=True, kw_only=True):
+    """Which runs are asked for; empty lists ask for any."""
+
+    states: tuple[RunState, ...] = ()
+    purpose: str | None = None
+    prefix: str = ""
+
+
+def parse_runs(query: str) -> RunQuery:
+    """Read `state:running purpose:preview run:7f3a`. Raises `PlanInvalid` with a hint."""
+    found = split(query, ("state", "purpose", "run"), example="state:running purpose:restore")
+    for word, values, known in (
+        ("state", found["state"], list(RunState)),
+        ("purpose", found["purpose"], PURPOSES),
+    ):
+        if set(values) - set(known):
+            raise PlanInvalid(f"no such {word}", hint=f"one of: {', '.join(known)}")
+    if len(found["purpose"]) > 1 or len(found["run"]) > 1:
+        raise PlanInvalid("purpose and run are given once", hint="leave one of them out")
+    return RunQuery(
+        states=tuple(RunState(state) for state in found["state"]),
+        purpose=next(iter(found["purpose"]), None),
+        prefix=next(iter(found["run"]), ""),
+    )
+
+
+def earlier_run(ledger: Ledger, run_id: str) -> str | None:
+    """The run of the same name that was submitted last before this one."""
+    this = select(run.c.name, run.c.created_at).where(run.c.id == run_id).subquery()
+    chosen = (
+        select(run.c.id)
+        .join(this, run.c.name == this.c.name)
+        .where(run.c.created_at < this.c.created_at, run.c.purpose == "restore")
+        .order_by(run.c.created_at.desc(), run.c.id.desc())
+        .limit(1)
+    )
+    with ledger.read() as connection:
+        return connection.execute(chosen).scalar_one_or_none()
+
+
+def runs_about(ledger: Ledger, run_id: str, *, limit: int = 50) -> list[RunEntry]:
+    """The verifies and undos of a run, the newest first."""
+    chosen = (
+        select(run)
+        .where(run.c.about == run_id)
+        .order_by(run.c.created_at.desc(), run.c.id.desc())
+        .limit(limit)
+    )
     with ledger.read() as connection:
         rows = connection.execute(chosen).all()
         sums = _sums(connection, [row.id for row in rows if row.state == RunState.FINISHED])

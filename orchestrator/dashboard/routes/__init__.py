@@ -1,6 +1,7 @@
 """Pages by subject."""
 
 from orchestrator.dashboard.routes import (
+    aftercare,
     copies,
     entrance,
     failures,
@@ -21,6 +22,8 @@ ROUTERS = (
     people.router,
     failures.router,
     copies.router,
+    copies.large,
+    aftercare.router,
     plans.router,
     overseeing.router,
     own_page.router,

@@ -1,22 +1,26 @@
 """What failed, by cause, and trying it again: looked at, confirmed by its number, followed."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Path, Request
 from starlette.responses import Response
 
+from orchestrator.api.access import EVERYBODYS_USERS, may
 from orchestrator.api.cursors import cursor as cursor_to
 from orchestrator.api.cursors import unit_place
 from orchestrator.api.gate import GatedRoute, Who
 from orchestrator.api.given import CursorText, QueryText
 from orchestrator.api.installation import Asked
 from orchestrator.api.routes.operations import query_shown
-from orchestrator.api.which import RunId
-from orchestrator.dashboard.pages import Form, reason_of, shown, to
+from orchestrator.api.which import RunId, visible
+from orchestrator.dashboard import figures
+from orchestrator.dashboard.pages import Form, asked_for, reason_of, shown, to
+from orchestrator.dashboard.routes.people import units_of_page
 from orchestrator.dashboard.routes.runs import seen
 from orchestrator.errors import NotFound, PlanInvalid
-from orchestrator.operations import OperationRow
-from orchestrator.query import parse
+from orchestrator.operations import OperationRow, OperationUnit
+from orchestrator.progress import CauseRow
+from orchestrator.query import parse, split
 
 router = APIRouter(route_class=GatedRoute, include_in_schema=False)
 
@@ -25,10 +29,67 @@ LISTED = 20
 
 
 @router.get("/runs/{run}/failures")
-def list_failures(request: Request, run: RunId, asked: Asked) -> Response:
+def list_failures(request: Request, run: RunId, asked: Asked, q: QueryText = "") -> Response:
     """Causes, the commonest first, and what was tried again so far."""
-    operations = asked.operations.page(run, after=None, limit=LISTED)
-    return shown(request, "failures.html", **seen(asked, run, "failures"), operations=operations)
+    facts = seen(asked, run, "failures")
+    query, problem = asked_for(lambda: _of_causes(q), _of_causes(""))
+    return shown(
+        request,
+        "failures.html",
+        **facts,
+        q=q,
+        problem=problem,
+        causes=[row for row in facts["status"].causes if _matches(row, query)],
+        operations=asked.operations.page(run, after=None, limit=LISTED),
+    )
+
+
+def _of_causes(q: str) -> dict[str, list[str]]:
+    return split(q, ("category", "cause", "state"), example="category:photos state:failed")
+
+
+def _matches(row: CauseRow, query: dict[str, list[str]]) -> bool:
+    """Each word that was given fits."""
+    causes = query["cause"]
+    return (
+        row.category in (query["category"] or [row.category])
+        and row.state in (query["state"] or [row.state])
+        and (not causes or any(row.fingerprint.startswith(cause) for cause in causes))
+    )
+
+
+@router.get("/runs/{run}/failures/{cause}")
+def get_cause(
+    request: Request,
+    run: RunId,
+    cause: Annotated[str, Path(pattern="^[0-9a-f]{6}$")],
+    asked: Asked,
+    who: Who,
+    q: QueryText = "",
+    cursor: CursorText = None,
+) -> Response:
+    """One cause: what it means, whom it concerns, and trying them again."""
+    facts = seen(asked, run, "failures")
+    groups = [row for row in facts["status"].causes if row.fingerprint == cause]
+    if not groups:
+        raise NotFound("nothing fails for this cause (any more)", hint="look at all failures")
+    plan = asked.progress.plan(run)
+    query, problem = asked_for(lambda: parse([f"cause:{cause} {q}"], plan), None)
+    which = f"pages cause {run} {cause} {q}"
+    rows: list[dict[str, Any]] = []
+    if query is not None and may(who, EVERYBODYS_USERS):
+        after = unit_place(asked.sealer, which, cursor)
+        rows = asked.progress.units(run, query, after=after, limit=ROWS_A_PAGE + 1)
+    return shown(
+        request,
+        "cause.html",
+        **facts,
+        cause=groups[0],
+        groups=groups,
+        q=q,
+        problem=problem,
+        **units_of_page(asked, which, rows),
+    )
 
 
 @router.get("/runs/{run}/retry")
@@ -67,7 +128,7 @@ def _seen(
     operation: Annotated[str, Path(pattern="^[0-9a-f]{4,16}$")], asked: Asked, who: Who
 ) -> OperationRow:
     found = asked.operations.get(operation)
-    if not who.sees(found.run):
+    if not visible(asked, who, found.run):
         raise NotFound("there is no such operation")
     return found
 
@@ -77,13 +138,14 @@ Seen = Annotated[OperationRow, Depends(_seen)]
 
 @router.get("/operations/{operation}")
 def get_operation(
-    request: Request, operation: Seen, asked: Asked, cursor: CursorText = None
+    request: Request, operation: Seen, asked: Asked, who: Who, cursor: CursorText = None
 ) -> Response:
     """What it is about, how far it is, and what could not be done."""
     which = f"pages not done {operation.id}"
-    rows = asked.operations.not_done(
-        operation.id, after=unit_place(asked.sealer, which, cursor), limit=ROWS_A_PAGE + 1
-    )
+    rows: list[OperationUnit] = []
+    if may(who, EVERYBODYS_USERS):
+        after = unit_place(asked.sealer, which, cursor)
+        rows = asked.operations.not_done(operation.id, after=after, limit=ROWS_A_PAGE + 1)
     some = rows[:ROWS_A_PAGE]
     following = None
     if len(rows) > ROWS_A_PAGE:
@@ -94,6 +156,7 @@ def get_operation(
         "operation.html",
         **seen(asked, operation.run, "failures"),
         operation=operation,
+        bar=figures.operation_bar(operation.progress),
         query=asked.operations.query(operation.id),
         rows=[
             (asked.progress.reference(operation.run, row.user), phases[row.phase].restore, row)

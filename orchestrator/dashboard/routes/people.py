@@ -1,6 +1,5 @@
 """Users by reference: those that match a query, one at a time, and what they lost."""
 
-from itertools import islice
 from typing import Any
 
 from fastapi import APIRouter, Request
@@ -11,11 +10,22 @@ from orchestrator.api.cursors import unit_place
 from orchestrator.api.gate import GatedRoute, Who
 from orchestrator.api.given import CursorText, QueryText, UserPath
 from orchestrator.api.installation import Asked, Installation, named
+from orchestrator.api.routes.people import masked
 from orchestrator.api.which import RunId
 from orchestrator.dashboard import figures
-from orchestrator.dashboard.pages import Form, reason_of, shown, to
+from orchestrator.dashboard.pages import (
+    Form,
+    asked_for,
+    must_be_typed,
+    needed_reason,
+    reason_of,
+    shown,
+    to,
+)
 from orchestrator.dashboard.routes.runs import seen
 from orchestrator.errors import PlanInvalid
+from orchestrator.plan import Choice
+from orchestrator.progress import UnitAnswer
 from orchestrator.query import parse
 from orchestrator.telling import of_unit
 from orchestrator.timeline import timeline
@@ -23,7 +33,7 @@ from orchestrator.timeline import timeline
 router = APIRouter(route_class=GatedRoute, include_in_schema=False)
 
 ROWS_A_PAGE = 50
-SHORTEST_REASON = 3
+ITEMS_SHOWN = 200
 
 
 @router.get("/runs/{run}/users")
@@ -31,35 +41,47 @@ def list_users(
     request: Request, run: RunId, asked: Asked, q: QueryText = "", cursor: CursorText = None
 ) -> Response:
     """Units that match a query, by user."""
-    problem: PlanInvalid | None = None
-    rows: list[dict[str, Any]] = []
     which = f"pages units {run} {q}"
-    try:
-        query = parse([q], asked.progress.plan(run))
+    plan = asked.progress.plan(run)
+    query, problem = asked_for(lambda: parse([q], plan), None)
+    rows: list[dict[str, Any]] = []
+    if query is not None:
         after = unit_place(asked.sealer, which, cursor)
         rows = asked.progress.units(run, query, after=after, limit=ROWS_A_PAGE + 1)
-    except PlanInvalid as invalid:
-        problem = invalid
     return shown(
         request,
         "users.html",
         **seen(asked, run, "users"),
         q=q,
         problem=problem,
-        **_page(asked, which, rows),
+        **units_of_page(asked, which, rows),
     )
 
 
 @router.get("/runs/{run}/losses")
-def list_losses(request: Request, run: RunId, asked: Asked, cursor: CursorText = None) -> Response:
+def list_losses(
+    request: Request, run: RunId, asked: Asked, q: QueryText = "", cursor: CursorText = None
+) -> Response:
     """Units of which something is lost or quarantined, by user."""
-    which = f"pages losses {run}"
-    after = unit_place(asked.sealer, which, cursor)
-    rows = list(islice(asked.progress.losses(run, after=after), ROWS_A_PAGE + 1))
-    return shown(request, "losses.html", **seen(asked, run, "losses"), **_page(asked, which, rows))
+    which = f"pages losses {run} {q}"
+    plan = asked.progress.plan(run)
+    query, problem = asked_for(lambda: parse([q], plan), None)
+    rows: list[dict[str, Any]] = []
+    if query is not None:
+        after = unit_place(asked.sealer, which, cursor)
+        query = query.only_losses()
+        rows = asked.progress.units(run, query, after=after, limit=ROWS_A_PAGE + 1)
+    return shown(
+        request,
+        "losses.html",
+        **seen(asked, run, "losses"),
+        q=q,
+        problem=problem,
+        **units_of_page(asked, which, rows),
+    )
 
 
-def _page(asked: Installation, which: str, rows: list[dict[str, Any]]) -> dict[str, Any]:
+def units_of_page(asked: Installation, which: str, rows: list[dict[str, Any]]) -> dict[str, Any]:
     """The rows of one page, by reference, and where the next one begins."""
     some = rows[:ROWS_A_PAGE]
     following = None
@@ -88,9 +110,7 @@ def reveal(
     request: Request, run: RunId, user: UserPath, form: Form, asked: Asked, who: Who
 ) -> Response:
     """The same page, with who it is. The audit log keeps who asked and why."""
-    reason = reason_of(form)
-    if len(reason) < SHORTEST_REASON:
-        raise PlanInvalid("a reason is needed to see who somebody is", hint="go back, and say why")
+    reason = needed_reason(form, "to see who somebody is")
     found = asked.revealing.user(run, user, who=who.holder, reason=reason)
     return _user(request, asked, run, user, revealed=found)
 
@@ -104,6 +124,41 @@ def prioritize(run: RunId, user: UserPath, form: Form, asked: Asked, who: Who) -
     return to(f"/runs/{run}/users/{asked.progress.reference(run, number)}")
 
 
+@router.post("/runs/{run}/users/{user}/choice")
+def choose(run: RunId, user: UserPath, form: Form, asked: Asked, who: Who) -> Response:
+    """What one user wants about conflicts, where the plan would decide for everyone."""
+    with asked.ledger.read() as connection:
+        number = asked.progress.number(connection, run, user)
+    if form.get("choice") not in list(Choice):
+        raise PlanInvalid("there is no such choice", hint=f"one of: {', '.join(Choice)}")
+    asked.runs.choose(
+        run,
+        number,
+        Choice(form["choice"]),
+        who=who.holder,
+        reason=reason_of(form),
+        category=form.get("category") or None,
+    )
+    return to(f"/runs/{run}/users/{asked.progress.reference(run, number)}")
+
+
+@router.post("/runs/{run}/users/{user}/forget")
+def forget(run: RunId, user: UserPath, form: Form, asked: Asked, who: Who) -> Response:
+    """Decline a user and erase what was kept of them, confirmed by typing their number."""
+    with asked.ledger.read() as connection:
+        number = asked.progress.number(connection, run, user)
+    must_be_typed(form, f"#{number}", "erasing what was kept of somebody")
+    reason = needed_reason(form, "to erase what was kept of somebody")
+    asked.aftercare.forget(run, number, who=who.holder, reason=reason)
+    return to(f"/runs/{run}/users/{asked.progress.reference(run, number)}")
+
+
+def _items(asked: Installation, one: UnitAnswer) -> list[dict[str, Any]]:
+    """What became of each item, those that are not simply there again first; names are masked."""
+    ordered = sorted(one.items, key=lambda item: (item["outcome"] == "restored", item["outcome"]))
+    return [{**item, "ident": masked(asked, item["ident"])} for item in ordered[:ITEMS_SHOWN]]
+
+
 def _user(request: Request, asked: Installation, run: str, user: str, *, revealed: Any) -> Response:
     found = asked.progress.user(run, user)
     reference = asked.progress.reference(run, found.number)
@@ -115,6 +170,9 @@ def _user(request: Request, asked: Installation, run: str, user: str, *, reveale
         user=reference,
         found=found,
         told=told,
+        items={one.category: _items(asked, one) for one in found.categories},
+        items_shown=ITEMS_SHOWN,
+        choices=list(Choice),
         happenings=timeline(asked.ledger, run, found.number, asked.progress.plan(run)),
         outcomes_bar=figures.outcomes_bar,
         outcomes=figures.OUTCOMES,

@@ -10,7 +10,7 @@ from orchestrator.api.installation import Installation
 from orchestrator.api.openapi import routes_of
 from orchestrator.identity.roles import Caller, Role, Scope
 from orchestrator.web import application
-from tests.installed import Furnished, shared
+from tests.installed import USERS, Furnished, shared
 
 __all__ = ["shared"]
 
@@ -21,6 +21,8 @@ KEYS = sorted(
     for method in route.methods - {"HEAD"}
 )
 API = [key for key in KEYS if "/api/v1/" in key]
+PAGES = [key for key in KEYS if "/api/v1/" not in key]
+PAGES_OF_A_RUN = [key for key in PAGES if "{run}" in key or "{operation}" in key]
 OF_A_RUN = [key for key in API if "{run}" in key or "{operation}" in key]
 BODIES = {
     "POST /api/v1/runs/{run}/bulletins": {"text": "nothing is new"},
@@ -58,6 +60,7 @@ def asked(site: Furnished, client, key: str, **places: str):
     """Use a route as somebody would: with a body that it may understand."""
     method, path = key.split(" ")
     known = {"run": site.run, "user": "%230", "number": "1", "token": "none", "plan": "0123"}
+    known |= {"cause": site.cause["fingerprint"], "name": "style.css"}
     if "{operation}" in path and "operation" not in places:
         known["operation"] = operation(site)
     for name, value in {**known, **places}.items():
@@ -66,7 +69,11 @@ def asked(site: Furnished, client, key: str, **places: str):
     if key.endswith("/events"):
         path += "?"
     how = {"headers": {"If-Match": "*"}}
-    if method in {"POST", "PUT"}:
+    if key in UPLOADS:
+        how["files"] = {"file": ("mended", b"", "text/plain")}
+    elif key in PAGES and method == "POST":
+        how["data"] = {"reason": "because of a test", "user": "bob"}
+    elif method in {"POST", "PUT"}:
         how["json"] = BODIES.get(key, REASONED)
     return client.request(method, path, **how)
 
@@ -80,6 +87,7 @@ def operation(site: Furnished) -> str:
     return made.json()["id"]
 
 
+UPLOADS = {"POST /runs/{run}/quarantine/{number}/release"}
 STREAMS = {"GET /api/v1/runs/{run}/events"}  # answered for minutes: see test_events
 
 
@@ -96,6 +104,44 @@ def test_a_route_answers_the_roles_of_the_table_and_no_other(shared, key):
             assert (response.status_code, response.json()["code"]) == (403, "forbidden"), role
     if access.scope is not None:
         assert asked(shared, shared.anonymous(), key).status_code == 401
+
+
+@pytest.mark.guarantee(7)
+@pytest.mark.parametrize("key", PAGES)
+def test_a_page_shows_itself_to_the_roles_of_the_table_and_to_no_other(shared, key):
+    access = ROUTES[key]
+    for role in Role:
+        if access.scope is None or role in access.roles:
+            response = asked(shared, shared.client(role), key)
+            assert response.status_code < 500, (role, response.text)
+            assert response.status_code not in {401, 403} or key == "POST /login", role
+        else:
+            response = asked(shared, shared.client(role), key)
+            assert response.status_code == 403, role
+            assert "<h1>Forbidden</h1>" in response.text
+    if access.scope is not None:
+        nobody = asked(shared, shared.anonymous(), key)
+        assert nobody.status_code == (303 if key.startswith("GET") else 401)
+
+
+@pytest.mark.parametrize("key", PAGES_OF_A_RUN)
+def test_a_page_of_a_foreign_object_looks_like_one_of_a_missing_object(shared, key):
+    role = min(ROUTES[key].roles & {Role.OPERATOR, Role.APPROVER, Role.ADMIN})
+    missing = asked(shared, shared.client(role), key, **MISSING)
+    foreign = asked(shared, shared.client(role, runs=["ffffffff"]), key)
+    assert missing.status_code == foreign.status_code == 404
+    assert missing.content == foreign.content
+
+
+@pytest.mark.parametrize("key", PAGES)
+def test_a_page_says_no_more_than_the_routes_that_a_role_has(shared, key):
+    """Whoever may not see users is shown none on any page, by reference or otherwise."""
+    if not key.startswith("GET") or key.endswith(("/sso", "/callback", "/{name}")):
+        return
+    text = asked(shared, shared.client(Role.VIEWER), key).text
+    assert "u_" not in text.replace("u_…", "")
+    text = asked(shared, shared.client(Role.ADMIN), key).text
+    assert not [user for user in USERS if f">{user}<" in text]
 
 
 @pytest.mark.parametrize("key", API)
