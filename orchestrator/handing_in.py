@@ -37,10 +37,12 @@ def handed_in(
     preview: bool = False,
     sample: int | None = None,
     expected_digest: str | None = None,
+    declined_at: int | None = None,
 ) -> Generator[Submission]:
     """A submission to be submitted inside the block. Raises `PlanInvalid` with every problem.
 
-    `files`: contents of lists, by the names that the plan has for them.
+    `files`: contents of lists, by the names that the plan has for them; `declined_at`: when the
+    list of the declined among them was changed, in milliseconds since the epoch.
     """
     with _beside(files) as places:
         checked = _checked(text, folder, places)
@@ -61,7 +63,7 @@ def handed_in(
             else (),
             declined_at=_changed_at(folder / decline)
             if decline and decline not in places
-            else None,
+            else declined_at,
             census=_census(plan, folder, places),
             preview=preview,
             sample=sample,
@@ -69,15 +71,15 @@ def handed_in(
         )
 
 
-def checked(text: str, *, folder: Path, files: Mapping[str, str]) -> Checked:
-    """Everything that is wrong with a plan and its lists. Submits nothing."""
+def checked(text: str, *, folder: Path, files: Mapping[str, str], lists: bool = True) -> Checked:
+    """Everything that is wrong with a plan and, with `lists`, its lists. Submits nothing."""
     with _beside(files) as places:
-        return _checked(text, folder, places)
+        return _checked(text, folder, places, lists=lists)
 
 
-def _checked(text: str, folder: Path, places: Mapping[str, Path]) -> Checked:
+def _checked(text: str, folder: Path, places: Mapping[str, Path], *, lists: bool = True) -> Checked:
     plan, problems = diagnose(text.encode(), "plan", base=folder)
-    if plan is not None:
+    if plan is not None and lists:
         in_lists = [
             *_wrong(plan.users.listed, folder, places, read_users),
             *_wrong(plan.users.decline, folder, places, read_declined),

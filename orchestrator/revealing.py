@@ -1,6 +1,6 @@
 """Who a reference stands for, and what quarantined bytes say: given with a reason, and noted."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from msgspec import Struct
@@ -51,6 +51,28 @@ class Revealing:
         if user is None:
             raise Refused("who this was has been erased", hint="nobody can know it any more")
         return Revealed(user=user, number=number)
+
+    def users(
+        self, run_id: str, numbers: Sequence[int], *, who: str, reason: str
+    ) -> list[Revealed]:
+        """The ids of many users, by number; whoever is not there or was erased is left out."""
+        with self._ledger.begin() as connection:
+            rows = connection.execute(
+                select(run_user.c.number, run_user.c.sealed_id)
+                .where(run_user.c.run == run_id, run_user.c.number.in_(numbers))
+                .order_by(run_user.c.number)
+            ).all()
+            ids = Ids(connection, self._sealer, run_id)
+            named = [(row.number, ids.open(row.sealed_id)) for row in rows]
+            audit_log.append(
+                connection,
+                now=self._ledger.clock(connection),
+                who=who,
+                action="reveal_users",
+                run=run_id,
+                detail={"users": [row.number for row in rows], "reason": reason},
+            )
+        return [Revealed(user=user, number=number) for number, user in named if user is not None]
 
     def copy(self, run_id: str, copy: int, *, who: str, reason: str) -> dict[str, Any]:
         """One quarantined copy, with its bytes. Raises `NotFound`."""

@@ -35,6 +35,9 @@ KNOWN = {
     "REINSTATE_OIDC_GROUPS": "the claim that lists a person's groups",
     "REINSTATE_OIDC_ROLES": "group=role, …: the first that fits",
     "REINSTATE_METRICS": "host:port where this process exports metrics",
+    "REINSTATE_SERVER": "https://… of a server that commands ask, instead of this machine",
+    "REINSTATE_TOKEN": "the token by which that server knows who asks",
+    "REINSTATE_TOKEN_FILE": "a file that holds it",
     "REINSTATE_LOG": "level and format: debug|info|warning|error, auto|json|console",
     "REINSTATE_LOG_FILE": "where log lines go instead of stderr",
 }

@@ -15,10 +15,12 @@ from pathlib import Path
 from rich.console import Console
 
 from orchestrator.cli.picture import picture
-from orchestrator.cli.plans import hand_in, read_checked
-from orchestrator.cli.session import session
+from orchestrator.cli.plans import hand_in
+from orchestrator.cli.session import asking
+from orchestrator.cli.waiting import approve_as_inspected
 from orchestrator.embedded.one_machine import Engine
 from orchestrator.lifecycle import CellState, RunState
+from orchestrator.settings import Settings
 from plans.sample.population import PLAN, make_population
 
 USERS = 1_500
@@ -31,18 +33,17 @@ PICTURES = Path(__file__).parent
 def picture_of_a_run(folder: Path) -> str:
     """The run of a population, as SVG, at the moment when enough of it is done."""
     make_population(folder, users=USERS, seed=SEED)
-    with session() as asked, Engine(asked.settings):
-        plan, text = read_checked(folder / PLAN)
-        run_id = hand_in(asked, plan, text, folder / PLAN, "mia")
+    with asking("mia") as asked, Engine(Settings.read(os.environ)):
+        run_id = hand_in(asked, folder / PLAN, to="/runs")
         while True:
-            status = asked.progress.status(run_id)
+            status = asked.status(run_id)
             match status.run.state:
                 case RunState.AWAITING_APPROVAL:
                     for who in ("jo", "kim")[len(status.approvals) : status.approvals_needed]:
-                        asked.runs.approve(run_id, who=who, reason="looked at it")
+                        approve_as_inspected(asked.named(who), run_id, reason="looked at it")
                 case RunState.RUNNING:
                     if any(at.state is CellState.HELD for at in status.cells):
-                        asked.runs.promote(run_id, who="jo", reason="looks right")
+                        asked.named("jo").change(run_id, "promote", dict, lambda _: {})
                     total = sum(phase.units for phase in status.phases)
                     left = sum(phase.waiting for phase in status.phases)
                     if left < total * (1 - SHARE) and status.seconds_left is not None:

@@ -120,6 +120,7 @@ ROUTES: Mapping[str, Access] = {
     "GET /api/v1/runs/{run}/users/{user}": ONE_USER,
     "GET /api/v1/runs/{run}/users/{user}/timeline": ONE_USER,
     "POST /api/v1/runs/{run}/users/{user}/reveal": REVEAL,
+    "POST /api/v1/runs/{run}/users/reveal": _to(Scope.REVEAL, OPERATORS, repeatable=True),
     "POST /api/v1/runs/{run}/users/{user}/prioritize": _to(Scope.STEER, OPERATORS | {S}),
     "POST /api/v1/runs/{run}/users/{user}/link": _to(Scope.STEER, OPERATORS | {S}),
     "POST /api/v1/runs/{run}/links": _to(Scope.REVEAL, OPERATORS, repeatable=True),
@@ -145,6 +146,7 @@ ROUTES: Mapping[str, Access] = {
     "GET /api/v1/workers": LOOK,
     "GET /api/v1/audit-log": AUDIT,
     "GET /api/v1/audit-log/verification": AUDIT,
+    "GET /api/v1/audit-log/export": AUDIT,
     # Tokens
     "GET /api/v1/tokens": _to(Scope.ADMIN, ADMINS),
     "POST /api/v1/tokens": _to(Scope.ADMIN, ADMINS),

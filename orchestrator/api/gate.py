@@ -21,7 +21,7 @@ from orchestrator.api.idempotency import LONGEST_KEY, Kept, Verdict, fingerprint
 from orchestrator.api.installation import Installation, installation
 from orchestrator.api.problems import Declined
 from orchestrator.api.strict_json import parse
-from orchestrator.identity.roles import Caller
+from orchestrator.identity.roles import OWN_CALLER, Caller
 from orchestrator.identity.sessions import Begun
 
 COOKIE = "reinstate_session"
@@ -124,7 +124,9 @@ async def _authorised(
 ) -> tuple[Caller | None, Begun | None]:
     if access.scope is None:
         return None, None
-    found, renewed = asked.recent.caller(_secret(request)), None
+    found, renewed = request.scope.get(OWN_CALLER), None
+    if found is None:
+        found = asked.recent.caller(_secret(request))
     if found is None:
         found, renewed = await run_in_threadpool(identify, request, asked)
         if found is not None and renewed is None:

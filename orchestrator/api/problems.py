@@ -23,6 +23,7 @@ from orchestrator.errors import (
     ReinstateError,
     Unavailable,
 )
+from orchestrator.identity.roles import OWN_CALLER
 from orchestrator.logs import get_logger
 
 log = get_logger("api")
@@ -136,7 +137,7 @@ def explain_problems(app: FastAPI, *, page: PageOfProblem | None = None) -> None
             raise error
         wait = error.retry_in if isinstance(error, Unavailable) else None
         headers = {"Retry-After": str(max(1, round(wait or 2)))} if _away(error) else None
-        if _away(error):
+        if _away(error) and OWN_CALLER not in request.scope:
             log.warning("ledger_away", error=error)
         return told(request, of_error(error), headers)
 
@@ -145,7 +146,8 @@ def explain_problems(app: FastAPI, *, page: PageOfProblem | None = None) -> None
         return told(request, _of_request(found), None)
 
     async def unforeseen(request: Request, error: Exception) -> Response:
-        log.error("request_failed", error=error)
+        if OWN_CALLER not in request.scope:  # whoever asks in process gets the exception itself
+            log.error("request_failed", error=error)
         return told(request, _of_status(500), None)
 
     app.add_exception_handler(HTTPException, declined)

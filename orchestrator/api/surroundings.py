@@ -9,6 +9,7 @@ from typing import Any, cast
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from orchestrator.identity.roles import OWN_CALLER
 from orchestrator.logs import get_logger
 from orchestrator.metrics.tally import Tally
 
@@ -62,13 +63,14 @@ class Surroundings:
             route = scope.get("reinstate_route", "unknown")
             method = scope["method"] if scope["method"] in METHODS else "other"
             _tally(scope).observe("reinstate_request_seconds", seconds, method, route, str(status))
-            log.info(
-                "request_answered",
-                method=scope["method"],
-                route=route,
-                status=int(status),
-                duration_ms=round(seconds * 1000, 1),
-            )
+            if OWN_CALLER not in scope:  # a command of this machine is no traffic
+                log.info(
+                    "request_answered",
+                    method=scope["method"],
+                    route=route,
+                    status=int(status),
+                    duration_ms=round(seconds * 1000, 1),
+                )
 
 
 def _guard(message: Message, *, https: bool) -> None:

@@ -7,10 +7,13 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from orchestrator.cli.help import Takes
+from orchestrator.cli.where import Where
 from orchestrator.errors import PlanInvalid
 from orchestrator.options.references import holds_a_secret, names_a_secret
 
 LONGEST_NAME = 100
+_WHERE = {"--server": "URL", "--token-file": "FILE"}
+_TOKEN = "rst_"  # noqa: S105  how one begins
 LONGEST_REASON = 1_000
 
 
@@ -23,13 +26,31 @@ def checked(words: Sequence[str]) -> list[str]:
         if secret or ("://" in word and holds_a_secret(value or word)) or _has_password(word):
             raise PlanInvalid(
                 "a secret never goes on a command line: others can see it there",
-                hint="plans name it, env:NAME or file:/path; REINSTATE_… variables hold ours",
+                hint="plans name it, env:NAME or file:/path; REINSTATE_TOKEN, or the file that "
+                "--token-file names, holds a server's token",
             )
     return texts
 
 
 def _has_password(word: str) -> bool:
-    return "://" in word and holds_a_secret(word)
+    return ("://" in word and holds_a_secret(word)) or word.startswith(_TOKEN)
+
+
+def where_of(words: Sequence[str]) -> tuple[list[str], Where]:
+    """The words without those that say which server is asked, and those."""
+    rest: list[str] = []
+    found: dict[str, str] = {}
+    given = iter(words)
+    for word in given:
+        option, equals, value = word.partition("=")
+        if option not in _WHERE:
+            rest.append(word)
+            continue
+        value = value if equals else next(given, "")
+        if not value or value.startswith("-"):
+            raise PlanInvalid(f"{option} needs {_WHERE[option]}", hint=f"{option} {_WHERE[option]}")
+        found[option] = value
+    return rest, Where(server=found.get("--server"), token_file=found.get("--token-file"))
 
 
 def _text(word: str) -> str:

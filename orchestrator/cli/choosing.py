@@ -1,6 +1,6 @@
 """The command that keeps what one user wants done about conflicts."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from cyclopts import Parameter
 
@@ -32,16 +32,13 @@ def choose(
         reinstate choose last ann merge --category contacts
     """
     from orchestrator.cli.output import say
-    from orchestrator.cli.session import operator, session
-    from orchestrator.plan import Choice
+    from orchestrator.cli.session import asking
 
-    with session() as asked:
+    with asking(as_) as asked:
         run_id = asked.run(run)
-        with asked.ledger.read() as connection:
-            number = asked.progress.number(connection, run_id, user)
-        again = asked.runs.choose(
-            run_id, number, Choice(wanted), who=operator(as_), reason=reason, category=category
-        )
+        path = f"/runs/{run_id}/users/{asked.user(run_id, user)}/choice"
+        wish = {"choice": wanted, "category": category, "reason": reason}
+        again = asked.post(path, dict[str, Any], wish)["again"]
     more = f"; {again} of their categories go once more" if again else ""
     say(f"this user's choice is {wanted}{more}")
     return Exit.DONE

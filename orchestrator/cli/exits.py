@@ -39,8 +39,3 @@ def exit_of(status: "Status") -> Exit:
         case _:
             held = any(cell.state is CellState.HELD for cell in status.cells)
             return Exit.HELD if held else Exit.DONE
-
-
-def outcome_of(status: "Status") -> str | None:
-    """How a run that is over ended, as a word; None while it is under way."""
-    return status.ending

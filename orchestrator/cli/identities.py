@@ -1,6 +1,6 @@
 """The `token` command: make, list and revoke what the API asks for."""
 
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
 
@@ -11,8 +11,7 @@ from orchestrator.cli.output import Format
 from orchestrator.errors import PlanInvalid
 
 if TYPE_CHECKING:
-    from orchestrator.cli.session import Session
-    from orchestrator.identity.tokens import Tokens
+    from orchestrator.client.asking import Client
 
 RoleName = Literal["viewer", "support", "operator", "approver", "admin"]
 ScopeName = Literal[
@@ -59,9 +58,8 @@ def token(  # noqa: PLR0913  one command, and the options of its actions
         reinstate token create jo --role approver --purpose "release team"
         reinstate token revoke 5afd975c3b69
     """
-    from orchestrator.cli.output import say
-    from orchestrator.cli.session import operator, session
-    from orchestrator.identity.tokens import Tokens
+    from orchestrator.cli.output import hint, print_line, say
+    from orchestrator.cli.session import asking
 
     if action != "list" and name is None:
         raise PlanInvalid(
@@ -70,59 +68,57 @@ def token(  # noqa: PLR0913  one command, and the options of its actions
         )
     if not 0 <= days <= MOST_DAYS:
         raise PlanInvalid(f"a token is valid for 0 to {MOST_DAYS} days")
-    with session() as asked:
-        tokens = Tokens(asked.ledger, asked.sealer)
+    with asking(as_) as asked:
         match action:
             case "list":
-                _list(tokens, output)
+                _list(asked, output)
             case "create":
-                from orchestrator.identity.roles import Role, Scope
-
-                text, row = tokens.create(
-                    holder=name or "",
-                    role=Role(role),
-                    scopes=[Scope(word) for word in right or ()],
-                    runs=[asked.run(prefix) for prefix in run] if run else None,
-                    purpose=purpose,
-                    days=days or None,
-                    who=operator(as_),
-                )
-                _print(text)
-                say(f"the token {row.id} of {row.holder}, {row.role}; it is not shown again")
+                wish = {
+                    "holder": name,
+                    "role": role,
+                    "scopes": right or [],
+                    "runs": [asked.run(prefix) for prefix in run] if run else None,
+                    "purpose": purpose,
+                    "days": days or None,
+                }
+                made = asked.post("/tokens", dict[str, Any], wish)
+                row = made["row"]
+                print_line(made["token"])
+                say(f"the token {row['id']} of {row['holder']}, {row['role']}; not shown again")
             case "revoke":
-                tokens.revoke(name or "", who=operator(as_))
+                asked.delete(f"/tokens/{name}")
                 say("revoked, with every browser session that was begun with it")
             case "link":
-                _link(asked, tokens, name or "")
+                print_line(_link(asked, name or ""))
+                hint("it works once, within a quarter of an hour")
     return Exit.DONE
 
 
 MOST_DAYS = 3650
 
 
-def _list(tokens: "Tokens", output: str) -> None:
+def _link(asked: "Client", token_id: str) -> str:
+    """An address that logs a browser in as the holder of a token; this machine alone gives any."""
+    from orchestrator.api.installation import opened
+    from orchestrator.errors import Refused
+
+    if asked.settings is None:
+        raise Refused(
+            "a server gives no login links",
+            hint="on a machine that has its key: leave --server out",
+        )
+    with opened(asked.settings) as installation:
+        code = installation.sessions.offer(installation.tokens.holder_of(token_id))
+    return f"{asked.settings.public_url}/login?code={code}"
+
+
+def _list(asked: "Client", output: str) -> None:
     from orchestrator.cli.output import show_rows
-    from orchestrator.cli.tables import text
+    from orchestrator.cli.tables import moments, text
 
     show_rows(
-        ({name: getattr(row, name) for name in row.__struct_fields__} for row in tokens.rows()),
+        asked.rows("/tokens"),
         output,
-        text("id", "holder", "role", "purpose", "expires", "revoked", "last_used"),
+        (*text("id", "holder", "role", "purpose"), *moments("expires", "revoked", "last_used")),
         empty="there are no tokens; make one: reinstate token create NAME --role ROLE",
     )
-
-
-def _link(asked: "Session", tokens: "Tokens", token_id: str) -> None:
-    from orchestrator.cli.output import hint
-    from orchestrator.identity.sessions import Sessions
-
-    code = Sessions(asked.ledger, asked.sealer).offer(tokens.holder_of(token_id))
-    _print(f"{asked.settings.public_url}/login?code={code}")
-    hint("it works once, within a quarter of an hour")
-
-
-def _print(text: str) -> None:
-    import sys
-
-    sys.stdout.write(text + "\n")
-    sys.stdout.flush()

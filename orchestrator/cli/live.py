@@ -32,24 +32,29 @@ def follow(
     until: Callable[[Status], bool] = lambda _: False,
     detachable: bool = True,
     out: "Console | None" = None,
+    sure: Callable[[], bool] = lambda: True,
 ) -> Status:
     """Show a run until it ends, only a person can move it, or `until` says so; the last look.
 
     `detachable`: the run goes on without whoever follows it. `out`: where it is shown; stdout.
+    While it is not `sure` that looks are of now, none of them ends it.
     """
     out = out or console()
-    looks = _looks(look, until)
+    looks = _looks(look, until, sure)
     if out.is_terminal:
         return _draw(looks, out, detachable=detachable)
     return _log(looks, out)
 
 
-def _looks(look: Callable[[], Status], until: Callable[[Status], bool]) -> Iterator[Status]:
+def _looks(
+    look: Callable[[], Status], until: Callable[[Status], bool], sure: Callable[[], bool]
+) -> Iterator[Status]:
     stuck_since: float | None = None
     while True:
+        trusted = sure()
         status = look()
         yield status
-        if status.run.state in TERMINAL_RUNS or until(status):
+        if trusted and (status.run.state in TERMINAL_RUNS or until(status)):
             return
         if not is_stuck(status):
             stuck_since = None

@@ -8,13 +8,26 @@ from types import TracebackType
 
 from cyclopts import App, CycloptsError, Parameter
 
-from orchestrator.cli import people, plans, processes, steering, streams, system, views
+from orchestrator.cli import (
+    aftercare,
+    people,
+    plans,
+    processes,
+    retrying,
+    steering,
+    streams,
+    system,
+    views,
+)
+from orchestrator.cli.audit_log import audit_log
 from orchestrator.cli.choosing import choose
 from orchestrator.cli.exits import Exit
 from orchestrator.cli.help import Command, overview, page
 from orchestrator.cli.identities import token
 from orchestrator.cli.prioritizing import prioritize
 from orchestrator.cli.quarantine import quarantine
+from orchestrator.cli.revealing import reveal
+from orchestrator.cli.where import where
 from orchestrator.errors import (
     LeaseLost,
     NotFound,
@@ -45,15 +58,25 @@ GROUPS: Mapping[str, Mapping[str, Command]] = {
     "Users, failures and losses": {
         "users": people.users,
         "user": people.user,
+        "reveal": reveal,
         "failures": people.failures,
-        "retry": steering.retry,
+        "retry": retrying.retry,
+        "operations": retrying.operations,
+        "operation": retrying.operation,
         "choose": choose,
         "quarantine": quarantine,
         "losses": people.losses,
     },
     "Proof": {
         "report": views.report,
+        "verify": aftercare.verify,
         "audit": views.audit,
+        "audit-log": audit_log,
+    },
+    "Afterwards": {
+        "undo": aftercare.undo,
+        "close": aftercare.close,
+        "forget": aftercare.forget,
     },
     "Who may": {
         "token": token,
@@ -74,6 +97,10 @@ GROUPS: Mapping[str, Mapping[str, Command]] = {
 COMMANDS: Mapping[str, Command] = {
     name: command for group in GROUPS.values() for name, command in group.items()
 }
+HERE = frozenset(
+    {*GROUPS["This machine"].values(), *GROUPS["Several machines"].values(), plans.check}
+)
+"""Commands that are about this machine, whatever server is named."""
 _HELP = frozenset({"--help", "-h"})
 
 
@@ -112,9 +139,9 @@ def run(arguments: Sequence[str]) -> int:
 
 
 def _answer(words: list[str]) -> int:
-    from orchestrator.cli.arguments import checked
+    from orchestrator.cli.arguments import checked, where_of
 
-    words = checked(words)
+    words, said = where_of(checked(words))
     if words and words[0] == "help":
         words = [*words[1:2], "--help"]
     name = words[0] if words else "--help"
@@ -128,7 +155,13 @@ def _answer(words: list[str]) -> int:
     if _HELP & set(words[1:]):
         sys.stdout.write(page(name, COMMANDS[name]))
         return Exit.DONE
-    return _call(name, words)
+    if said.server is not None and COMMANDS[name] in HERE:
+        raise PlanInvalid(f"{name} is about this machine", hint="leave --server out")
+    asked_of = where.set(said)
+    try:
+        return _call(name, words)
+    finally:
+        where.reset(asked_of)
 
 
 def _call(name: str, words: Sequence[str]) -> int:

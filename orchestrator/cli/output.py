@@ -57,6 +57,15 @@ def _console(*, stderr: bool) -> "Console":
     return PipeConsole(stderr=stderr, highlight=False, emoji=False, markup=False, width=width)
 
 
+def print_line(text: str) -> None:
+    """One line of data at once, before whatever takes long. A reader that is gone ends nothing."""
+    try:
+        sys.stdout.write(text + "\n")
+        sys.stdout.flush()
+    except BrokenPipeError:
+        streams.mute(sys.stdout)
+
+
 def say(text: str, *, tone: Literal["", "red", "yellow", "dim"] = "") -> None:
     """One or more lines on stderr."""
     shown = "\n".join(cell(line) for line in text.split("\n"))

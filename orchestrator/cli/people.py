@@ -1,6 +1,6 @@
 """Commands about people and what they did not get back: users, user, failures, losses."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
@@ -11,22 +11,25 @@ from orchestrator.cli.help import Takes
 from orchestrator.cli.output import Format
 
 if TYPE_CHECKING:
-    from orchestrator.cli.session import Session
-    from orchestrator.plan import Plan
-    from orchestrator.query import Query
+    from orchestrator.client.listing import Rows
 
 After = Annotated[
     str | None,
-    Parameter(help="Go on behind this one, as the end of a list says: NUMBER:CATEGORY."),
+    Parameter(help="Go on behind the place that the end of a list names."),
     Takes("PLACE"),
 ]
-PAGE = 500
+Reveal = Annotated[
+    bool, Parameter(help="Say who they are, too; needs --reason, and the audit log keeps it.")
+]
 
 
 def users(
     run: Run = "last",
     /,
     *query: Annotated[str, Parameter(help="state:failed category:photos wave:canary cause:…")],
+    reveal: Reveal = False,
+    reason: Reason = "",
+    as_: Who = None,
     after: After = None,
     limit: Limit = 50,
     output: Format = "table",
@@ -38,19 +41,22 @@ def users(
 
         reinstate users 7f3a state:failed category:photos
         reinstate users 7f3a attempts:>3 wave:canary --limit 0 -o jsonl
+
+    Users are references; `--reveal` says who they are.
     """
     from orchestrator.cli.output import show_rows
-    from orchestrator.cli.session import session
+    from orchestrator.cli.revealing import shown_as
+    from orchestrator.cli.session import asking
     from orchestrator.cli.tables import numbers, text
-    from orchestrator.query import parse
 
     run, query = run_and_query(run, query)
-    with session() as asked:
+    with asking(as_) as asked:
         run_id = asked.run(run)
-        plan = asked.progress.plan(run_id)
-        rows = _units(asked, run_id, parse(query, plan), _place(after, plan))
-        last = show_rows(
-            map(_flat, rows) if output == "table" else rows,
+        rows = asked.rows(
+            f"/runs/{run_id}/units", most=limit, after=after, q=asked.query(run_id, query)
+        )
+        show_rows(
+            _fit(shown_as(asked, run_id, rows, reveal=reveal, reason=reason), output),
             output,
             (
                 *text("user", "wave", "category", "state"),
@@ -58,10 +64,8 @@ def users(
                 *text("cause"),
             ),
             empty="no unit matches",
-            limit=limit,
         )
-        if last is not None:
-            _say_more(last)
+    say_more(rows)
     return Exit.DONE
 
 
@@ -70,40 +74,12 @@ def run_and_query(run: str, query: tuple[str, ...]) -> tuple[str, tuple[str, ...
     return ("last", (run, *query)) if ":" in run else (run, query)
 
 
-def _units(
-    asked: "Session", run_id: str, query: "Query", after: tuple[int, int]
-) -> Iterator[dict[str, Any]]:
-    """A page at a time."""
-    while page := asked.progress.units(run_id, query, after=after, limit=PAGE):
-        yield from page
-        if len(page) < PAGE:
-            return
-        after = page[-1]["number"], page[-1]["phase"]
-
-
-def _place(after: str | None, plan: "Plan") -> tuple[int, int]:
-    """The user and phase that NUMBER:CATEGORY names; NUMBER alone: all of that user's."""
-    from orchestrator.errors import PlanInvalid
-
-    if after is None:
-        return -1, -1
-    number, _, category = after.removeprefix("#").partition(":")
-    categories = [phase.restore for phase in plan.phases]
-    if not (number.isascii() and number.isdecimal() and len(number) <= 9) or (  # noqa: PLR2004
-        category and category not in categories
-    ):
-        raise PlanInvalid(
-            "--after is not a place in the list",
-            hint=f"give it as the end of a list says, for example 17:{categories[0]}",
-        )
-    return int(number), categories.index(category) if category else len(categories)
-
-
-def _say_more(last: Mapping[str, Any]) -> None:
+def say_more(rows: "Rows") -> None:
     """Where the next page begins; the query is not repeated, it may name a user."""
     from orchestrator.cli.output import hint
 
-    hint(f"there are more: the same with --after {last['number']}:{last['category']}")
+    if rows.next is not None:
+        hint(f"there are more: the same with --after {rows.next}")
 
 
 def user(
@@ -115,32 +91,36 @@ def user(
 ) -> Exit:
     """Answer "what happened to my photos?": everything about one user.
 
-    As JSON it is a versioned document with the books and every item of the user.
+    As JSON it is a versioned document with the books and every item of the user. It says neither
+    who they are (`reveal` does) nor what is in their items.
     """
     from orchestrator.cli.output import console, print_document
-    from orchestrator.cli.session import session
+    from orchestrator.cli.session import asking
     from orchestrator.cli.views import user_picture
+    from orchestrator.progress import UserAnswer
 
-    with session() as asked:
-        found = asked.progress.user(asked.run(run), user)
-    if output == "table":
-        console().print(user_picture(found), soft_wrap=False)
-    else:
-        print_document(found, output)
+    with asking() as asked:
+        run_id = asked.run(run)
+        path = f"/runs/{run_id}/users/{asked.user(run_id, user)}"
+        if output == "table":
+            found = asked.get(path, UserAnswer)
+            console().print(user_picture(found), soft_wrap=False)
+        else:
+            print_document(asked.get(path, dict[str, Any]), output)
     return Exit.DONE
 
 
 def failures(run: Run = "last", /, *, output: Format = "table") -> Exit:
     """Group what failed or waits by its cause, the commonest first."""
     from orchestrator.cli.output import hint, show_rows
-    from orchestrator.cli.session import session
+    from orchestrator.cli.session import asking
     from orchestrator.cli.tables import Column
 
-    with session() as asked:
+    with asking() as asked:
         run_id = asked.run(run)
-        causes = asked.progress.causes(run_id)
+        causes = list(asked.rows(f"/runs/{run_id}/failures"))
     show_rows(
-        ({name: getattr(cause, name) for name in cause.__struct_fields__} for cause in causes),
+        causes,
         output,
         (
             Column("fingerprint", "cause"),
@@ -151,10 +131,11 @@ def failures(run: Run = "last", /, *, output: Format = "table") -> Exit:
         ),
         empty="nothing failed and nothing waits",
     )
-    failed = next((cause for cause in causes if cause.state == "failed"), None)
+    failed = next((cause for cause in causes if cause["state"] == "failed"), None)
     if failed is not None:
-        hint(f"who: reinstate users {run_id} cause:{failed.fingerprint}")
-        hint(f"again, when that is mended: reinstate retry {run_id} --cause {failed.fingerprint}")
+        cause = failed["fingerprint"]
+        hint(f"who: reinstate users {run_id} cause:{cause}")
+        hint(f"again, when that is mended: reinstate retry {run_id} --cause {cause}")
     return Exit.DONE
 
 
@@ -165,6 +146,7 @@ def losses(
     accept: Annotated[bool, Parameter(help="Take note that this stays lost; needs --reason.")] = (
         False
     ),
+    reveal: Reveal = False,
     reason: Reason = "",
     as_: Who = None,
     after: After = None,
@@ -178,34 +160,33 @@ def losses(
     with a reason, makes the run end with 0 instead of 4.
     """
     from orchestrator.cli.output import say, show_rows
-    from orchestrator.cli.session import operator, session
+    from orchestrator.cli.revealing import shown_as
+    from orchestrator.cli.session import asking
+    from orchestrator.cli.steering import must_say_why
     from orchestrator.cli.tables import numbers, text
-    from orchestrator.errors import PlanInvalid
+    from orchestrator.progress import Status
 
-    with session() as asked:
+    with asking(as_) as asked:
         run_id = asked.run(run)
         if accept:
-            if not reason.strip():
-                raise PlanInvalid("say why it is accepted", hint="--reason TEXT")
-            asked.runs.accept_losses(run_id, who=operator(as_), reason=reason)
+            must_say_why(reason, "say why it is accepted")
+            asked.change(run_id, "losses/accept", Status, lambda _: {"reason": reason})
             say("accepted")
             return Exit.DONE
-        place = _place(after, asked.progress.plan(run_id))
-        rows = asked.progress.losses(run_id, after=place)
-        last = show_rows(
-            map(_flat, rows) if output == "table" else rows,
+        rows = asked.rows(f"/runs/{run_id}/losses", most=limit, after=after)
+        show_rows(
+            _fit(shown_as(asked, run_id, rows, reveal=reveal, reason=reason), output),
             output,
             (
                 *text("user", "wave", "category"),
                 *numbers("expected", "items", "lost", "quarantined", "nameless"),
             ),
             empty="nothing is lost and nothing is quarantined",
-            limit=limit,
         )
-        if last is not None:
-            _say_more(last)
+    say_more(rows)
     return Exit.DONE
 
 
-def _flat(row: dict[str, Any]) -> dict[str, Any]:
-    return {**row, **row["books"]}
+def _fit(rows: Iterator[dict[str, Any]], form: str) -> Iterator[dict[str, Any]]:
+    """Rows as they are; for a table with the books beside the other fields."""
+    return ({**row, **row["books"]} for row in rows) if form == "table" else rows

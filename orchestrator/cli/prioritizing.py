@@ -1,6 +1,6 @@
 """The command that lets one user go first."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
 from cyclopts import Parameter
 
@@ -22,12 +22,11 @@ def prioritize(
     Gates and the order of categories still hold, and what a worker has in hand is not disturbed.
     """
     from orchestrator.cli.output import say
-    from orchestrator.cli.session import operator, session
+    from orchestrator.cli.session import asking
 
-    with session() as asked:
+    with asking(as_) as asked:
         run_id = asked.run(run)
-        with asked.ledger.read() as connection:
-            number = asked.progress.number(connection, run_id, user)
-        moved = asked.runs.prioritize(run_id, number, who=operator(as_), reason=reason)
+        path = f"/runs/{run_id}/users/{asked.user(run_id, user)}/prioritize"
+        moved = asked.post(path, dict[str, Any], {"reason": reason})["batches"]
     say(f"{moved} batches of this user go first" if moved else "nothing waits for this user")
     return Exit.DONE

@@ -19,11 +19,13 @@ def show_problems(problems: Sequence[Problem], text: bytes, path: str) -> None:
 
 def show_error(error: ReinstateError) -> None:
     """One error and its hint; of a list, every line that is wrong."""
-    problems = error.problems if isinstance(error, PlanInvalid) else ()
+    given = error.problems if isinstance(error, PlanInvalid) else ()
+    problems = [problem for problem in given if problem.severity == "error"]
     for message in [problem.message for problem in problems[:MOST]] or [error.message]:
         if message:
             say(f"error: {message}", tone="red")
     if len(problems) > MOST:
         say(f"and {len(problems) - MOST} more", tone="red")
-    if error.hint:
-        hint(error.hint)
+    advice = error.hint or (problems[0].hint if problems else "")
+    if advice:
+        hint(advice)

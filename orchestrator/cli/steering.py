@@ -1,17 +1,19 @@
-"""Commands that change the course of a run, from approve to retry."""
+"""Commands that change the course of a run, from approve to decline."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
 from orchestrator.cli.arguments import Reason, Run, Wait, Who
 from orchestrator.cli.exits import Exit
 from orchestrator.cli.help import Takes
-from orchestrator.cli.people import run_and_query
 
 if TYPE_CHECKING:
-    from orchestrator.cli.session import Session
+    from orchestrator.client.asking import Client
+
+USERS_AT_ONCE = 10_000
+SHORTEST_REASON = 3
 
 
 def approve(
@@ -28,15 +30,16 @@ def approve(
     """Approve what was inspected; not your own plan.
 
     What is approved is the digest that `status` shows: plan, lists and recovered data as they
-    were inspected. When the last approval is there, the run starts.
+    were inspected, and what a preview counted, where one was named. When the last approval is
+    there, the run starts.
     """
     from orchestrator.cli.output import say
-    from orchestrator.cli.session import operator, session
+    from orchestrator.cli.session import asking
+    from orchestrator.cli.waiting import approve_as_inspected
 
-    with session() as asked:
+    with asking(as_) as asked:
         run_id = asked.run(run)
-        asked.runs.approve(run_id, who=operator(as_), reason=reason, digest=digest)
-        found = asked.progress.status(run_id)
+        found = approve_as_inspected(asked, run_id, reason=reason, digest=digest)
         say(f"{len(found.approvals)} of {found.approvals_needed} approvals")
         enough = len(found.approvals) >= found.approvals_needed
         return go_on(asked, run_id, wait=wait and enough, moves=enough)
@@ -45,11 +48,11 @@ def approve(
 def pause(run: Run, /, *, reason: Reason = "", as_: Who = None) -> Exit:
     """Start nothing more; what is under way is handed back within seconds."""
     from orchestrator.cli.output import hint, say
-    from orchestrator.cli.session import operator, session
+    from orchestrator.cli.session import asking
 
-    with session() as asked:
+    with asking(as_) as asked:
         run_id = asked.run(run)
-        asked.runs.pause(run_id, who=operator(as_), reason=reason)
+        asked.post(f"/runs/{run_id}/pause", dict[str, Any], {"reason": reason})
     say("paused")
     hint(f"go on with: reinstate resume {run_id}")
     return Exit.DONE
@@ -58,22 +61,24 @@ def pause(run: Run, /, *, reason: Reason = "", as_: Who = None) -> Exit:
 def resume(run: Run, /, *, reason: Reason = "", as_: Who = None, wait: Wait = False) -> Exit:
     """Go on with a paused run."""
     from orchestrator.cli.output import say
-    from orchestrator.cli.session import operator, session
+    from orchestrator.cli.session import asking
 
-    with session() as asked:
+    with asking(as_) as asked:
         run_id = asked.run(run)
-        asked.runs.resume(run_id, who=operator(as_), reason=reason)
+        asked.change(run_id, "resume", dict[str, Any], lambda _: {"reason": reason})
         say("running")
         return go_on(asked, run_id, wait=wait)
 
 
 def cancel(run: Run, /, *, reason: Reason = "", as_: Who = None) -> Exit:
-    """End a run for good; what was restored stays."""
+    """End a run for good; what was restored stays. It needs --reason."""
     from orchestrator.cli.output import say
-    from orchestrator.cli.session import operator, session
+    from orchestrator.cli.session import asking
 
-    with session() as asked:
-        asked.runs.cancel(asked.run(run), who=operator(as_), reason=reason)
+    with asking(as_) as asked:
+        run_id = asked.run(run)
+        must_say_why(reason, "it ends the run for good: say why")
+        asked.change(run_id, "cancel", dict[str, Any], lambda _: {"reason": reason})
     say("cancelled; what was restored stays")
     return Exit.DONE
 
@@ -84,57 +89,16 @@ def promote(run: Run, /, *, reason: Reason = "", as_: Who = None, wait: Wait = F
     A gate that asks for several people opens when as many have promoted it.
     """
     from orchestrator.cli.output import say
-    from orchestrator.cli.session import operator, session
+    from orchestrator.cli.session import asking
 
-    with session() as asked:
+    with asking(as_) as asked:
         run_id = asked.run(run)
-        number = asked.runs.promote(run_id, who=operator(as_), reason=reason)
+        found = asked.change(run_id, "promote", dict[str, Any], lambda _: {"reason": reason})
+        number = int(found["gates"])
         if not number:
             say("no gate is held")
             return Exit.DONE
         say(f"promoted {number:,} held gate{'' if number == 1 else 's'}")
-        return go_on(asked, run_id, wait=wait)
-
-
-def retry(
-    run: Run = "last",
-    /,
-    *query: Annotated[str, Parameter(help="Which failed units: category:photos user:ann …")],
-    cause: Annotated[str | None, Parameter(help="Only those of one cause."), Takes("CAUSE")] = None,
-    dry_run: Annotated[bool, Parameter(help="Only say how many.")] = False,
-    wait: Wait = False,
-    reason: Reason = "",
-    as_: Who = None,
-) -> Exit:
-    """Try failed units again; what was verified is never written again.
-
-    Words of the query are joined by "and", the same word twice means "either".
-
-        reinstate failures 7f3a
-        reinstate retry 7f3a --cause 9f2c1a --dry-run
-        reinstate retry 7f3a category:photos wave:canary --wait
-    """
-    from orchestrator.cli.output import say
-    from orchestrator.cli.session import operator, session
-    from orchestrator.errors import PlanInvalid
-    from orchestrator.lifecycle import UnitState
-    from orchestrator.query import parse
-
-    run, query = run_and_query(run, query)
-    words = [*query, *([f"cause:{cause}"] if cause else [])]
-    with session() as asked:
-        run_id = asked.run(run)
-        parsed = parse(words, asked.progress.plan(run_id))
-        if set(parsed.states) - {UnitState.FAILED}:
-            raise PlanInvalid("only failed units are tried again", hint="leave state: out")
-        number = asked.runs.retry(run_id, parsed, who=operator(as_), reason=reason, dry_run=dry_run)
-        if not number:
-            say("no failed unit matches" if words else "nothing has failed")
-            return Exit.DONE
-        units = f"{number:,} failed unit{'' if number == 1 else 's'}"
-        say(f"{units} would be tried again" if dry_run else f"{units} will be tried again")
-        if dry_run:
-            return Exit.DONE
         return go_on(asked, run_id, wait=wait)
 
 
@@ -149,20 +113,33 @@ def decline(
 
     What they already got back is not removed. The list of a run only ever grows.
     """
+    from itertools import islice
+
     from orchestrator.cli.output import say
-    from orchestrator.cli.session import operator, session
+    from orchestrator.cli.session import asking
     from orchestrator.user_lists import read_declined
 
-    with session() as asked:
+    everyone = list(read_declined(users, called=str(users)))  # nothing is said of a bad list
+    number = 0
+    with asking(as_) as asked:
         run_id = asked.run(run)
-        number = asked.runs.decline(
-            run_id, read_declined(users, called=str(users)), who=operator(as_)
-        )
+        given = iter(everyone)
+        while part := list(islice(given, USERS_AT_ONCE)):
+            wish = {"users": part}
+            number += asked.post(f"/runs/{run_id}/declines", dict[str, Any], wish)["users"]
     say(f"{number:,} declined; what they already got back is not removed")
     return Exit.DONE
 
 
-def go_on(asked: "Session", run_id: str, *, wait: bool, moves: bool = True) -> Exit:
+def must_say_why(reason: str, sentence: str) -> None:
+    """Raises `PlanInvalid` where no reason is given for what needs one."""
+    from orchestrator.errors import PlanInvalid
+
+    if len(reason.strip()) < SHORTEST_REASON:
+        raise PlanInvalid(sentence, hint="--reason TEXT")
+
+
+def go_on(asked: "Client", run_id: str, *, wait: bool, moves: bool = True) -> Exit:
     """Watch a run that was just moved, or say how to; `moves`: it is not for people to move it."""
     from orchestrator.cli.output import hint
     from orchestrator.cli.waiting import wait_for
@@ -171,6 +148,10 @@ def go_on(asked: "Session", run_id: str, *, wait: bool, moves: bool = True) -> E
         return wait_for(asked, run_id).exit
     if moves:
         hint(f"watch it: reinstate watch {run_id}")
-        if not asked.progress.is_led():
-            hint("nothing moves it yet, no engine is running: reinstate up, or add --wait")
+        if asked.get("/workers", dict[str, Any])["conductor"] is None:
+            hint(
+                "nothing moves it yet, no conductor is at work there"
+                if asked.remote
+                else "nothing moves it yet, no engine is running: reinstate up, or add --wait"
+            )
     return Exit.DONE

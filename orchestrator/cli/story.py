@@ -13,21 +13,22 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from shlex import quote
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from orchestrator.cli.exits import Exit
 from orchestrator.cli.live import follow, is_stuck, picture
 from orchestrator.cli.output import cell, console
+from orchestrator.cli.waiting import approve_as_inspected
 from orchestrator.errors import Refused
 from orchestrator.lifecycle import CellState, RunState
-from orchestrator.progress import Status
+from orchestrator.progress import Status, UserAnswer
+from orchestrator.settings import Settings
 
 if TYPE_CHECKING:
-    from orchestrator.cli.session import Session
+    from orchestrator.client.asking import Client
     from orchestrator.embedded.one_machine import Engine
-    from orchestrator.settings import Settings
     from plans.sample.truth import GroundTruth, TrueCopy
 
 AUTHOR = "mia"
@@ -142,15 +143,15 @@ class _Story:
 
     def tell(self) -> Exit:
         """From the plan to the proof."""
-        from orchestrator.cli.session import session
+        from orchestrator.cli.session import asking
         from orchestrator.cli.views import books_table
         from orchestrator.embedded.front_door import with_free_address
         from orchestrator.embedded.one_machine import Engine
         from plans.sample.recount import state_of_targets
 
         with ExitStack() as stack:
-            asked = stack.enter_context(session())
-            settings = with_free_address(asked.settings, chosen=False)
+            asked = stack.enter_context(asking(AUTHOR))
+            settings = with_free_address(Settings.read(os.environ), chosen=False)
             engine = stack.enter_context(Engine(settings, answering=True))
             _invite(settings)
             _heading("What is restored, by the plan")
@@ -173,23 +174,21 @@ class _Story:
                 _stay_open(settings, engine)
         return Exit.DONE if all(proofs) else Exit.UNEXPECTED
 
-    def _submit(self, asked: "Session") -> str:
-        from orchestrator.cli.plans import hand_in, read_checked
+    def _submit(self, asked: "Client") -> str:
+        from orchestrator.cli.plans import hand_in
         from plans.sample.population import PLAN
 
-        path = self.folder / PLAN
-        plan, text = read_checked(path)
-        return hand_in(asked, plan, text, path, AUTHOR)
+        return hand_in(asked, self.folder / PLAN, to="/runs")
 
     def _carry_out(
-        self, asked: "Session", engine: "Engine", run_id: str, *, aloud: bool = True
+        self, asked: "Client", engine: "Engine", run_id: str, *, aloud: bool = True
     ) -> Status:
         """Follow the run; people approve it and promote its gates when it waits for them."""
         tell = _happened if aloud else _nothing
 
         def look() -> Status:
             engine.revive()
-            status = asked.progress.status(run_id)
+            status = asked.status(run_id)
             if status.run.state is RunState.AWAITING_APPROVAL:
                 _approve(asked, status, tell)
                 return _once_moved(asked, engine, run_id)
@@ -205,27 +204,26 @@ class _Story:
 
     # Answers -------------------------------------------------------------------------------------
 
-    def _answers(self, asked: "Session", run_id: str) -> None:
+    def _answers(self, asked: "Client", run_id: str) -> None:
         """What support would tell a few of the users."""
         from rich.text import Text
 
         from orchestrator.cli.views import user_picture
-        from orchestrator.report import as_html, report_of
         from plans.sample.examples import worth_reading
 
         _heading("What users are told")
         for user, why in worth_reading(self.truth).items():
             console().print(Text(cell(user), style="bold") + Text(f": {why}", style="not bold"))
-            console().print(user_picture(asked.progress.user(run_id, user)))
+            path = f"/runs/{run_id}/users/{asked.user(run_id, user)}"
+            console().print(user_picture(asked.get(path, UserAnswer)))
             console().print()
         report = self.folder / REPORT
-        report.write_text(as_html(report_of(asked.progress, run_id)), encoding="utf-8")
+        report.write_text(asked.text(f"/runs/{run_id}/report", form="html"), encoding="utf-8")
         _say(f"The report of the run, without names: {_shown(report)}")
 
     # Proofs --------------------------------------------------------------------------------------
 
-    def _recount(self, asked: "Session", status: Status) -> Iterator[bool]:
-        from orchestrator.audit import audit
+    def _recount(self, asked: "Client", status: Status) -> Iterator[bool]:
         from plans.sample.recount import recount
 
         found = recount(self.folder, self.truth)
@@ -249,10 +247,14 @@ class _Story:
             [f"{source} has changed" for source in found.changed_sources],
         )
         yield _proof(
-            not (findings := audit(asked.ledger, status.run.id)),
+            not (findings := self._findings(asked, status.run.id)),
             "the books balance by the ledger's own rows, and its audit log is whole",
             findings,
         )
+
+    @staticmethod
+    def _findings(asked: "Client", run_id: str) -> list[str]:
+        return [row["finding"] for row in asked.rows(f"/runs/{run_id}/audit")]
 
     def _what_next(self, run_id: str) -> None:
         from plans.sample.examples import worth_reading
@@ -279,14 +281,14 @@ class _Story:
         _say(f"Done in {time.monotonic() - self.began:.0f} s.", style="dim")
 
 
-def _invite(settings: "Settings") -> None:
+def _invite(settings: Settings) -> None:
     from orchestrator.embedded.front_door import answers, owners_link
 
     if answers(settings):
         _say(f"Watch it in a browser (good once): {owners_link(settings, owner=AUTHOR)}")
 
 
-def _stay_open(settings: "Settings", engine: "Engine") -> None:
+def _stay_open(settings: Settings, engine: "Engine") -> None:
     """Leave the dashboard open until somebody has seen enough."""
     from orchestrator.embedded.front_door import owners_link
 
@@ -298,19 +300,19 @@ def _stay_open(settings: "Settings", engine: "Engine") -> None:
             time.sleep(1)
 
 
-def _approve(asked: "Session", status: Status, tell: Callable[[str], None]) -> None:
+def _approve(asked: "Client", status: Status, tell: Callable[[str], None]) -> None:
     """As many people as it needs approve the run; its author tries, too."""
     run_id = status.run.id
     try:
-        asked.runs.approve(run_id, who=AUTHOR, reason="it is mine")
+        approve_as_inspected(asked, run_id, reason="it is mine")
     except Refused as refused:
         tell(f"{AUTHOR}, its author, may not approve it: {refused.message}")
     for who in APPROVERS[: status.approvals_needed]:
-        asked.runs.approve(run_id, who=who, reason="looked at plan and warnings")
+        approve_as_inspected(asked.named(who), run_id, reason="looked at plan and warnings")
         tell(f"{who} approves what was inspected")
 
 
-def _promote(asked: "Session", status: Status, tell: Callable[[str], None]) -> None:
+def _promote(asked: "Client", status: Status, tell: Callable[[str], None]) -> None:
     """Somebody lets the gates pass that wait for nothing else."""
     who = APPROVERS[0]
     for gate in status.cells:
@@ -319,19 +321,20 @@ def _promote(asked: "Session", status: Status, tell: Callable[[str], None]) -> N
                 f"wave {gate.wave}: {gate.settled} of {gate.units} users have their "
                 f"{gate.category}, {gate.failed} failed; {who} lets it go on"
             )
-    asked.runs.promote(status.run.id, who=who, reason="the answers look right")
+    reason = {"reason": "the answers look right"}
+    asked.named(who).change(status.run.id, "promote", dict[str, Any], lambda _: reason)
 
 
-def _once_moved(asked: "Session", engine: "Engine", run_id: str) -> Status:
+def _once_moved(asked: "Client", engine: "Engine", run_id: str) -> Status:
     """The run after its conductor has seen what people decided."""
     deadline = time.monotonic() + PATIENCE
     while time.monotonic() < deadline:
-        status = asked.progress.status(run_id)
+        status = asked.status(run_id)
         if status.run.state is not RunState.AWAITING_APPROVAL and not is_stuck(status):
             return status
         engine.revive()
         time.sleep(0.05)
-    return asked.progress.status(run_id)
+    return asked.status(run_id)
 
 
 def _may_promote(status: Status) -> bool:

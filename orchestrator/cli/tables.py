@@ -5,6 +5,7 @@ import sys
 import textwrap
 import unicodedata
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import datetime
 from itertools import islice
 from typing import Any
 
@@ -30,6 +31,8 @@ class Column(Struct, frozen=True):
 
     Ids and numbers are never cut: they are there to be copied.
     """
+    moment: bool = False
+    """A time, as JSON spells it."""
 
     @property
     def heading(self) -> str:
@@ -47,6 +50,11 @@ def prose(*fields: str) -> tuple[Column, ...]:
     return tuple(Column(field, prose=True) for field in fields)
 
 
+def moments(*fields: str) -> tuple[Column, ...]:
+    """Columns of times."""
+    return tuple(Column(field, moment=True) for field in fields)
+
+
 def numbers(*fields: str) -> tuple[Column, ...]:
     """Columns of numbers."""
     return tuple(Column(field, right=True) for field in fields)
@@ -57,13 +65,18 @@ def lines(rows: Iterable[Mapping[str, Any]], columns: Sequence[Column]) -> Itera
     given = iter(rows)
     widths = [measure(column.heading) for column in columns]
     heading = [column.heading for column in columns]
-    while block := [[cell(row.get(c.field)) for c in columns] for row in islice(given, BLOCK)]:
+    while block := [[_cell(row, c) for c in columns] for row in islice(given, BLOCK)]:
         for number in range(len(columns)):
             widths[number] = max(widths[number], *(measure(row[number]) for row in block))
         fitting = fitted(widths, columns)
         for row in [heading, *block] if heading else block:
             yield from _lines_of(row, fitting, columns)
         heading = []
+
+
+def _cell(row: Mapping[str, Any], column: Column) -> str:
+    value = row.get(column.field)
+    return cell(datetime.fromisoformat(value) if column.moment and value else value)
 
 
 def _lines_of(

@@ -27,23 +27,23 @@ STATEMENT = (
 def runs(*, limit: Limit = 50, output: Format = "table") -> Exit:
     """List the runs, the newest first."""
     from orchestrator.cli.output import hint, show_rows
-    from orchestrator.cli.session import session
-    from orchestrator.cli.tables import numbers, text
+    from orchestrator.cli.session import asking
+    from orchestrator.cli.tables import moments, numbers, text
 
-    with session() as asked:
-        found = asked.progress.runs(limit=limit + 1 if limit else 1_000_000)
-    more = show_rows(
-        (_fields(row) for row in found),
-        output,
-        (
-            *text("id", "name", "purpose", "state"),
-            *numbers("users"),
-            *text("author", "created", "finished"),
-        ),
-        empty="no runs yet; submit a plan: reinstate submit PLAN",
-        limit=limit,
-    )
-    if more is not None:
+    with asking() as asked:
+        rows = asked.rows("/runs", most=limit)
+        show_rows(
+            rows,
+            output,
+            (
+                *text("id", "name", "purpose", "state"),
+                *numbers("users"),
+                *text("author"),
+                *moments("created", "finished"),
+            ),
+            empty="no runs yet; submit a plan: reinstate submit PLAN",
+        )
+    if rows.next is not None:
         hint("there are more: --limit 0 lists all of them")
     return Exit.DONE
 
@@ -54,24 +54,17 @@ def status(run: Run = "last", /, *, output: Format = "table") -> Exit:
     Ends with 0 whatever the run's state is: looking worked. As JSON, `terminal` says whether the
     run is over and `outcome` how it ended; `watch` ends with the status that stands for it.
     """
-    from orchestrator.cli.exits import outcome_of
     from orchestrator.cli.output import console, hint, print_document, say
     from orchestrator.cli.picture import picture
-    from orchestrator.cli.session import session
+    from orchestrator.cli.session import asking
     from orchestrator.cli.waiting import next_steps
-    from orchestrator.lifecycle import TERMINAL_RUNS
-    from orchestrator.progress import DOCUMENT_VERSION
 
-    with session() as asked:
-        found = asked.progress.status(asked.run(run))
-    if output != "table":
-        facts = {
-            "version": DOCUMENT_VERSION,
-            "terminal": found.run.state in TERMINAL_RUNS,
-            "outcome": outcome_of(found),
-        }
-        print_document({**facts, **_fields(found)}, output)
-        return Exit.DONE
+    with asking() as asked:
+        run_id = asked.run(run)
+        if output != "table":
+            print_document(asked.get(f"/runs/{run_id}", dict[str, Any]), output)
+            return Exit.DONE
+        found = asked.status(run_id)
     console().print(picture(found))
     if found.run.users is not None:
         console().print()
@@ -84,7 +77,7 @@ def status(run: Run = "last", /, *, output: Format = "table") -> Exit:
         console().print(f"digest {found.digest}", markup=False, soft_wrap=True)
     for warning in found.warnings:
         say(f"note: {warning}", tone="yellow")
-    for line in next_steps(found):
+    for line in next_steps(found, remote=asked.remote):
         hint(line)
     return Exit.DONE
 
@@ -99,17 +92,19 @@ def watch(run: Run = "last", /) -> Exit:
     from orchestrator.cli.exits import exit_of
     from orchestrator.cli.live import follow
     from orchestrator.cli.output import console
-    from orchestrator.cli.session import session
+    from orchestrator.cli.session import asking
     from orchestrator.cli.waiting import explain, stop_watching
+    from orchestrator.client.following import following
 
-    with session() as asked:
+    with asking() as asked:
         run_id = asked.run(run)
-        try:
-            found = follow(lambda: asked.progress.status(run_id))
-        except KeyboardInterrupt:
-            stop_watching(run_id, stalled=asked.progress.status(run_id).stalled)
-            raise
-    explain(found, again=not console().is_terminal)
+        with following(asked, run_id) as looks:
+            try:
+                found = follow(looks.look)
+            except KeyboardInterrupt:
+                stop_watching(run_id, stalled=looks.stalled)
+                raise
+        explain(found, again=not console().is_terminal, remote=asked.remote)
     return exit_of(found)
 
 
@@ -132,18 +127,14 @@ def report(
     import sys
 
     from orchestrator.cli.output import print_document
-    from orchestrator.cli.session import session
-    from orchestrator.report import as_html, as_markdown, report_of
+    from orchestrator.cli.session import asking
 
-    with session() as asked:
-        found = report_of(asked.progress, asked.run(run))
-    match output:
-        case "json":
-            print_document(found, output)
-        case "html":
-            sys.stdout.write(as_html(found))
-        case "markdown":
-            sys.stdout.write(as_markdown(found))
+    with asking() as asked:
+        path = f"/runs/{asked.run(run)}/report"
+        if output == "json":
+            print_document(asked.get(path, dict[str, Any]), output)
+        else:
+            sys.stdout.write(asked.text(path, form=output))
     return Exit.DONE
 
 
@@ -152,13 +143,12 @@ def audit(run: Run = "last", /, *, output: Format = "table") -> Exit:
 
     Ends with 1 where anything does not add up.
     """
-    from orchestrator.audit import audit as examine
     from orchestrator.cli.output import hint, show_rows
-    from orchestrator.cli.session import session
+    from orchestrator.cli.session import asking
     from orchestrator.cli.tables import prose
 
-    with session() as asked:
-        found = [{"finding": finding} for finding in examine(asked.ledger, asked.run(run))]
+    with asking() as asked:
+        found = list(asked.rows(f"/runs/{asked.run(run)}/audit"))
     show_rows(found, output, prose("finding"), empty="the books balance and the audit log is whole")
     if found:
         hint("keep the ledger as it is and compare it with its backup")
@@ -246,7 +236,3 @@ def _below(text: str, colour: str) -> "RenderableType":
 def _copies(number: int, reason: str) -> str:
     kind = "other" if reason == "version" else "damaged"
     return f"1 {kind} copy" if number == 1 else f"{number:,} {kind} copies"
-
-
-def _fields(value: Any) -> dict[str, Any]:
-    return {name: getattr(value, name) for name in value.__struct_fields__}

@@ -5,14 +5,20 @@ from collections.abc import Callable, Sequence
 
 from msgspec import structs
 
+from orchestrator.cli.attendance import Attendance, attendance
 from orchestrator.cli.exits import Exit, exit_of
 from orchestrator.cli.live import STARTING, follow
 from orchestrator.cli.output import hint, notices, say
 from orchestrator.cli.picture import picture
-from orchestrator.cli.session import Attendance, Session, attendance
+from orchestrator.client.asking import Client
+from orchestrator.client.following import following
+from orchestrator.errors import Refused
+from orchestrator.findings import VERIFY
 from orchestrator.lifecycle import CellState, RunState
 from orchestrator.progress import NOT_LED, Status
 
+NO_DIGEST = "0" * 64
+"""Of a run that was not inspected yet: nothing has this one."""
 GRACE = 20.0
 """So many seconds an engine that was just started may need until it leads."""
 
@@ -24,39 +30,61 @@ class Ended(Status, frozen=True, kw_only=True):
 
 
 def wait_for(
-    asked: Session, run_id: str, *, approve: Sequence[str] = (), to_the_end: bool = True
+    asked: Client,
+    run_id: str,
+    *,
+    approve: Sequence[str] = (),
+    until: Callable[[Status], bool] = lambda _: False,
 ) -> Ended:
     """Follow a run until it ends or only a person can make it go on, with an engine if need be.
 
-    `approve`: names to approve with, as soon as it can be. Without `to_the_end`, only until then.
+    `approve`: names to approve with, as soon as it can be. `until` ends it earlier.
     """
-    with attendance(asked.settings) as engine:
+    with attendance(asked.settings) as engine, following(asked, run_id) as looks:
+        looks.moved()
         waiting = list(approve)
-        look = _patient(lambda: asked.progress.status(run_id), engine)
+        look = _patient(looks.look, engine)
 
         def look_and_approve() -> Status:
             status = look()
             if waiting and status.run.state is RunState.AWAITING_APPROVAL:
                 for who in waiting:
-                    asked.runs.approve(run_id, who=who, reason="given with submit")
+                    approve_as_inspected(asked.named(who), run_id, reason="given with submit")
                 waiting.clear()
+                looks.moved()
                 status = look()
             return status
 
         def enough(status: Status) -> bool:
             if status.run.state is RunState.AWAITING_APPROVAL:
                 return len(status.approvals) < status.approvals_needed
-            return not to_the_end and status.run.state is RunState.RUNNING
+            return until(status)
 
         try:
-            status = follow(look_and_approve, until=enough, out=notices())
+            status = follow(look_and_approve, until=enough, out=notices(), sure=lambda: looks.sure)
         except KeyboardInterrupt:
             _say_interrupted(run_id, ours=engine.ours)
             raise
-    explain(status)
+    explain(status, remote=asked.remote)
     return Ended(
         **{name: getattr(status, name) for name in status.__struct_fields__}, exit=exit_of(status)
     )
+
+
+def approve_as_inspected(
+    asked: Client, run_id: str, *, reason: str, digest: str | None = None
+) -> Status:
+    """Approve what stands there at this moment, or only `digest`. Raises `Refused`."""
+
+    def given(status: Status) -> dict[str, str]:
+        if digest is not None and digest != status.digest:
+            raise Refused(
+                "this is not what was inspected",
+                hint=f"look at it again: reinstate status {run_id}",
+            )
+        return {"digest": status.digest or NO_DIGEST, "reason": reason}
+
+    return asked.change(run_id, "approve", Status, given)
 
 
 def _patient(look: Callable[[], Status], engine: Attendance) -> Callable[[], Status]:
@@ -94,18 +122,19 @@ def stop_watching(run_id: str, *, stalled: str) -> None:
         _say_interrupted(run_id, ours=False)
 
 
-def explain(status: Status, *, again: bool = True) -> None:
+def explain(status: Status, *, again: bool = True, remote: bool = False) -> None:
     """The last picture, where a log was shown so far (`again`), and what to do next."""
     if again and not notices().is_terminal:
         notices().print(picture(status))
-    for line in next_steps(status):
+    for line in next_steps(status, remote=remote):
         hint(line)
 
 
-def next_steps(status: Status) -> Sequence[str]:
-    """What an operator can do about a run as it stands."""
+def next_steps(status: Status, *, remote: bool = False) -> Sequence[str]:
+    """What an operator can do about a run as it stands; `remote`: a server knows who asks."""
     run_id = status.run.id
-    if status.run.purpose == "preview":
+    as_whom = "" if remote else " --as NAME"
+    if status.run.purpose in {"preview", VERIFY}:
         return ()
     match exit_of(status):
         case Exit.SOME_FAILED:
@@ -124,12 +153,12 @@ def next_steps(status: Status) -> Sequence[str]:
             held = [at for at in status.cells if at.state is CellState.HELD]
             why = f"what failed: reinstate failures {run_id}"
             who = f"somebody who is not {status.run.author} lets the next ones in"
-            promote = f"{who}: reinstate promote {run_id} --as NAME"
+            promote = f"{who}: reinstate promote {run_id}{as_whom}"
             return (why, promote) if any(at.failed for at in held) else (promote,)
         case Exit.REFUSED if status.run.state is RunState.AWAITING_APPROVAL:
             missing = status.approvals_needed - len(status.approvals)
             people = "1 person has" if missing == 1 else f"{missing} people have"
             who = f"{people} to approve it, none of them {status.run.author}"
-            return (f"{who}: reinstate approve {run_id} --as NAME",)
+            return (f"{who}: reinstate approve {run_id}{as_whom}",)
         case _:
             return ()

@@ -7,6 +7,12 @@ from enum import StrEnum
 
 from msgspec import Struct
 
+OWN_CALLER = "reinstate_caller"
+"""The key of an ASGI scope under which a request of our own process says who asks.
+
+Nothing that comes over a network ever becomes a key of a scope.
+"""
+
 
 class Role(StrEnum):
     """What kind of person or program a token is for."""

@@ -1,15 +1,15 @@
 """Who did what and when: rows chained by hash, so that any edit, removal or reorder shows."""
 
-import hashlib
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Row, insert, select, text
+from sqlalchemy import Connection, Row, func, insert, select, text
 
+from orchestrator.audit_chain import GENESIS, broken, detail_text, link
+from orchestrator.ledger.database import Ledger
 from orchestrator.ledger.schema import audit_log
 
-_GENESIS = "0" * 64
+AT_ONCE = 500
 
 
 def append(
@@ -22,17 +22,17 @@ def append(
         connection.execute(
             select(audit_log.c.hash).order_by(audit_log.c.id.desc()).limit(1)
         ).scalar_one_or_none()
-        or _GENESIS
+        or GENESIS
     )
     entry = {
         "at": now,
         "who": who,
         "action": action,
         "run": run,
-        "detail": json.dumps(detail, sort_keys=True, ensure_ascii=False),
+        "detail": detail_text(detail),
         "previous": previous,
     }
-    connection.execute(insert(audit_log).values(**entry, hash=_hash(entry)))
+    connection.execute(insert(audit_log).values(**entry, hash=link(entry)))
 
 
 def page(
@@ -68,17 +68,28 @@ def broken_links(connection: Connection) -> list[int]:
 
     Rows cut off at the end are not seen: compare the last hash with one kept elsewhere.
     """
-    previous = _GENESIS
-    broken: list[int] = []
     rows = connection.execute(select(audit_log).order_by(audit_log.c.id)).mappings()
-    for row in rows:
-        entry = {k: row[k] for k in ("at", "who", "action", "run", "detail", "previous")}
-        if row["previous"] != previous or row["hash"] != _hash(entry):
-            broken.append(row["id"])
-        previous = row["hash"]
-    return broken
+    return list(broken(dict(row) for row in rows))
 
 
-def _hash(entry: Mapping[str, object]) -> str:
-    text_form = json.dumps(entry, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
-    return hashlib.sha256(text_form.encode()).hexdigest()
+def number(connection: Connection) -> int:
+    """How many rows there are."""
+    return connection.execute(select(func.count()).select_from(audit_log)).scalar_one()
+
+
+def holds(connection: Connection, known: str) -> bool:
+    """Whether a row has this hash."""
+    found = select(audit_log.c.id).where(audit_log.c.hash == known).limit(1)
+    return connection.execute(found).first() is not None
+
+
+def everything(ledger: Ledger) -> Iterator[Row[Any]]:
+    """Every row, the oldest first; read a page at a time, so that no transaction stays open."""
+    after = 0
+    while True:
+        with ledger.read() as connection:
+            rows = page(connection, after=after, limit=AT_ONCE)
+        yield from rows
+        if len(rows) < AT_ONCE:
+            return
+        after = rows[-1].id

@@ -3,9 +3,10 @@
 import json
 from typing import Annotated, Any
 
+import msgspec
 from fastapi import APIRouter, Query
 from msgspec import Struct
-from starlette.responses import Response
+from starlette.responses import Response, StreamingResponse
 
 from orchestrator.api.answers import answer, returns, returns_page
 from orchestrator.api.cursors import place_of
@@ -43,6 +44,9 @@ class Verification(Struct, frozen=True, kw_only=True):
     """Rows that do not follow from the one before."""
     last: str | None
     """The hash of the last row: keep it elsewhere, and rows cut off at the end show, too."""
+    rows: int
+    known: bool | None
+    """Whether a row has the hash that was kept; null: none was given."""
 
 
 @router.get("/workers", responses=returns(Workforce))
@@ -85,10 +89,35 @@ def audit_line(row: Any) -> AuditLine:
 
 
 @router.get("/audit-log/verification", responses=returns(Verification))
-def verify_audit_log(asked: Asked) -> Response:
+def verify_audit_log(
+    asked: Asked,
+    known: Annotated[
+        str | None, Query(pattern="^[0-9a-f]{64}$", description="A hash that was kept.")
+    ] = None,
+) -> Response:
     """Follow the chain from its first row to its last."""
     with asked.ledger.read() as connection:
         broken = audit_log.broken_links(connection)
         newest = audit_log.page(connection, limit=1)
-    last = newest[0].hash if newest else None
-    return answer(Verification(whole=not broken, broken=broken[:100], last=last))
+        there = None if known is None else audit_log.holds(connection, known)
+        rows = audit_log.number(connection)
+    found = Verification(
+        whole=not broken and there is not False,
+        broken=broken[:100],
+        last=newest[0].hash if newest else None,
+        rows=rows,
+        known=there,
+    )
+    return answer(found)
+
+
+@router.get(
+    "/audit-log/export",
+    responses={200: {"description": "rows", "content": {"application/jsonl": {}}}},
+)
+def export_audit_log(asked: Asked) -> Response:
+    """Every row, the oldest first, one JSON object a line: its chain can be followed anywhere."""
+    lines = (
+        msgspec.json.encode(audit_line(row)) + b"\n" for row in audit_log.everything(asked.ledger)
+    )
+    return StreamingResponse(lines, media_type="application/jsonl")

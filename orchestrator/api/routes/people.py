@@ -2,17 +2,19 @@
 
 from http import HTTPStatus
 from itertools import islice
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 from fastapi import APIRouter
 from msgspec import Struct
+from pydantic import Field
 from starlette.responses import Response
 
 from orchestrator.api.answers import Page, answer, returns, returns_page
 from orchestrator.api.cursors import unit_place
 from orchestrator.api.gate import GatedRoute, Who
 from orchestrator.api.given import (
+    SMALL,
     CursorText,
     Given,
     Limit,
@@ -139,6 +141,21 @@ def get_timeline(run: RunId, user: UserPath, asked: Asked) -> Response:
 def reveal(run: RunId, user: UserPath, given: SaidWhy, asked: Asked, who: Who) -> Response:
     """Who a reference stands for. The audit log keeps who asked and why."""
     return answer(asked.revealing.user(run, user, who=who.holder, reason=given.reason))
+
+
+class SaidWhyOfMany(SaidWhy):
+    """Users, by number, and why somebody has to know who they are."""
+
+    numbers: Annotated[
+        list[Annotated[int, Field(ge=0, le=SMALL)]], Field(min_length=1, max_length=500)
+    ]
+
+
+@router.post("/runs/{run}/users/reveal", responses=returns_page(Revealed))
+def reveal_many(run: RunId, given: SaidWhyOfMany, asked: Asked, who: Who) -> Response:
+    """Who many numbers stand for; whoever was erased is left out. The audit log keeps it."""
+    found = asked.revealing.users(run, given.numbers, who=who.holder, reason=given.reason)
+    return answer(Page(rows=found))
 
 
 @router.get("/users/{user}/status", responses=returns(UserStanding))

@@ -25,6 +25,7 @@ from orchestrator.books import Books
 from orchestrator.errors import NotFound, PlanInvalid, Problem
 from orchestrator.handing_in import checked, handed_in
 from orchestrator.identity.roles import Caller
+from orchestrator.plan import Plan
 from orchestrator.plan_store import PlanEntry, StoredPlan, difference
 from orchestrator.progress import DOCUMENT_VERSION, CauseRow, Status
 
@@ -60,18 +61,46 @@ class PlanWithFiles(PlanText):
     files: Files = Field(default_factory=dict)
 
 
-class PreviewWish(PlanWithFiles):
+class PlanToCheck(PlanWithFiles):
+    """The same, to be checked."""
+
+    lists: Annotated[bool, Field(description="Read the lists that it names, too.")] = True
+
+
+class PlanToRun(PlanWithFiles):
+    """The same, to be carried out or tried."""
+
+    declined_at: Annotated[
+        int | None,
+        Field(
+            ge=0,
+            le=2**53,
+            description="When the decline list among `files` was last changed, in milliseconds "
+            "since 1970; null: now.",
+        ),
+    ] = None
+
+
+class PreviewWish(PlanToRun):
     """A plan to be looked at against the data."""
 
     sample: Annotated[int | None, Field(ge=1, le=10_000_000)] = None
 
 
-class RunWish(PlanWithFiles):
+class RunWish(PlanToRun):
     """A plan to be carried out."""
 
     preview: Annotated[
         Digest | None, Field(description="Refuse when plan or data changed since that preview.")
     ] = None
+
+
+class NamedLists(Struct, frozen=True, kw_only=True):
+    """Lists by the names that a plan has for them."""
+
+    users: str | None = None
+    decline: str | None = None
+    census: str | None = None
 
 
 class CheckedPlan(Struct, frozen=True, kw_only=True):
@@ -83,6 +112,8 @@ class CheckedPlan(Struct, frozen=True, kw_only=True):
     phases: int
     problems: list[Problem]
     """Warnings, too; each with line, column and hint."""
+    names: NamedLists
+    """The lists that it names."""
 
 
 def folder_of(asked: Installation, folder: str) -> Path:
@@ -95,9 +126,14 @@ def folder_of(asked: Installation, folder: str) -> Path:
 
 
 @large.post("/plans/check", responses=returns(CheckedPlan))
-def check_plan(given: PlanWithFiles, asked: Asked) -> Response:
+def check_plan(given: PlanToCheck, asked: Asked) -> Response:
     """Everything that is wrong with a plan and its lists. Keeps nothing."""
-    found = checked(given.text, folder=folder_of(asked, given.folder), files=given.files)
+    found = checked(
+        given.text,
+        folder=folder_of(asked, given.folder),
+        files=given.files,
+        lists=given.lists,
+    )
     return answer(
         CheckedPlan(
             valid=found.plan is not None,
@@ -105,8 +141,15 @@ def check_plan(given: PlanWithFiles, asked: Asked) -> Response:
             name=found.plan.name if found.plan else None,
             phases=len(found.plan.phases) if found.plan else 0,
             problems=found.problems,
+            names=_names(found.plan),
         )
     )
+
+
+def _names(plan: Plan | None) -> NamedLists:
+    if plan is None:
+        return NamedLists()
+    return NamedLists(users=plan.users.listed, decline=plan.users.decline, census=plan.census)
 
 
 # Stored plans -------------------------------------------------------------------------------------
@@ -285,7 +328,7 @@ def submit(given: RunWish, asked: Asked, who: Who) -> Response:
 
 def _submitted(
     asked: Installation,
-    given: PlanWithFiles,
+    given: PlanToRun,
     who: Caller,
     *,
     where: str,
@@ -301,7 +344,12 @@ def _submitted(
         )
     folder = folder_of(asked, given.folder)
     with handed_in(
-        given.text, folder=folder, files=given.files, author=who.holder, **how
+        given.text,
+        folder=folder,
+        files=given.files,
+        declined_at=given.declined_at,
+        author=who.holder,
+        **how,
     ) as submission:
         run = asked.runs.submit(submission)
     found = asked.progress.status(run)
