@@ -267,7 +267,7 @@ class _Story:
             f"{command} status {run_id}",
             f"{command} user {run_id} {quote(loser)}",
             f"{command} losses {run_id}",
-            f"{command} quarantine {run_id} export {quote(_shown(self.folder / 'quarantine'))}",
+            f"{command} quarantine {run_id}",
             f"{command} report {run_id}",
             f"{command} up",
         ]

@@ -92,6 +92,7 @@ def test_every_command_that_it_names_works(
     found = (re.search(r"(?:reinstate|orchestrator\.cli\.main) (.*)", line) for line in lines)
     commands = [match[1].split() for match in found if match]
     assert len(commands) >= 5
+    commands.remove(["up"])  # it stays until it is stopped
     for words in commands:
         done = subprocess.run(
             [*COMMAND[:-1], *words],
