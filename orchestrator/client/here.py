@@ -11,6 +11,7 @@ from http import HTTPStatus
 from typing import Any
 
 import httpx
+from msgspec import structs
 from starlette.types import ASGIApp, Message
 
 from orchestrator.api.app import create_app
@@ -41,10 +42,7 @@ def opened_here(settings: Settings) -> Generator[httpx.Client]:
 def asking_of(installation: Installation) -> Generator[httpx.Client]:
     """The same of an installation that is open; nothing it tells is from a moment ago."""
     recent = Recent(installation.progress, status_seconds=0, caller_seconds=0)
-    asked = Installation.of(
-        installation.settings, installation.ledger, installation.sealer, recent=recent
-    )
-    transport = InProcess(create_app(asked))
+    transport = InProcess(create_app(structs.replace(installation, recent=recent)))
     with httpx.Client(transport=transport, base_url=ADDRESS, trust_env=False) as http:
         yield http
 
