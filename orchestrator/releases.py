@@ -9,8 +9,9 @@ started, before anything of it is claimed.
 
 def decide_alike(one: str, other: str) -> bool:
     """Whether versions `one` and `other`, such as `1.4.2`, differ in the last number at most."""
-    return _series(one) == _series(other)
+    return series(one) == series(other)
 
 
-def _series(version: str) -> list[str]:
-    return version.split(".")[:2]
+def series(version: str) -> str:
+    """What versions that decide alike have in common: all but the last number."""
+    return ".".join(version.split(".")[:2])

@@ -11,13 +11,14 @@ reads everything. One master key is good for about four thousand million seals (
 
 import base64
 import binascii
+import contextlib
 import hashlib
 import hmac
 import os
 import re
 import stat
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from cryptography.exceptions import InvalidTag
@@ -35,6 +36,8 @@ UNDER_MASTER = (_PLAIN, _DEFLATED)
 """First bytes of what no key of its own can make unreadable."""
 _OWN_PLAIN, _OWN_DEFLATED = b"\x03", b"\x04"  # under a data key, whose maker follows
 _MAKER_BYTES = 2
+HEAD_BYTES = 1 + _MAKER_BYTES
+"""So much of a sealed value says how it is written and under what."""
 _WORTH_DEFLATING = 200
 _MALFORMED = "a sealed value is cut or of an unknown version"
 
@@ -128,16 +131,26 @@ class DataKey:
 
     def open(self, sealed: bytes, context: bytes) -> bytes:
         """What was sealed. Raises `Refused` for another key or context, or a changed value."""
-        start = 1 + _MAKER_BYTES
-        data = _decrypted(self._aead, sealed[start:], sealed[:start] + context)
+        head = sealed[:HEAD_BYTES]
+        data = _decrypted(self._aead, sealed[HEAD_BYTES:], head + context)
         return zlib.decompress(data) if sealed[:1] == _OWN_DEFLATED else data
+
+    def open_all(self, sealed: Sequence[bytes], context: bytes) -> list[bytes]:
+        """The same of many short values of one context, at a lower price each."""
+        head = sealed[0][:HEAD_BYTES] if sealed else b""
+        decrypt, bound = self._aead.decrypt, head + context
+        end = HEAD_BYTES + NONCE_BYTES
+        if head[:1] == _OWN_PLAIN and all(one.startswith(head) for one in sealed):
+            with contextlib.suppress(InvalidTag, ValueError):  # then one by one: each says why
+                return [decrypt(one[HEAD_BYTES:end], one[end:], bound) for one in sealed]
+        return [self.open(one, context) for one in sealed]
 
 
 def maker_of(sealed: bytes) -> int | None:
     """Which data key a value is sealed under; None: under the master key itself."""
     if sealed[:1] not in {_OWN_PLAIN, _OWN_DEFLATED}:
         return None
-    return int.from_bytes(sealed[1 : 1 + _MAKER_BYTES])
+    return int.from_bytes(sealed[1:HEAD_BYTES])
 
 
 def _deflated(data: bytes) -> bytes | None:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import ColumnElement, Connection, select
+from sqlalchemy import ColumnElement, Connection, Select, bindparam, select
 
 from orchestrator.books import Books
 from orchestrator.causes import Cause
@@ -16,7 +16,7 @@ from orchestrator.ledger.leases import Batch
 from orchestrator.ledger.outcomes import UnitResult
 from orchestrator.ledger.schema import decline, quarantine, run_user, unit
 from orchestrator.lifecycle import UnitState
-from orchestrator.plan import After, Phase, Scope
+from orchestrator.plan import After, OnConflict, Phase, Scope
 from orchestrator.ports import Category, Rules, Target
 from workers.choices import policies
 from workers.journal import hands
@@ -65,22 +65,14 @@ def load(work: Workplace, held: Batch) -> Assignment:
     phase = site.plan.phases[held.phase]
     target = site.target(phase.to)
     place = place_of(target, phase.restore)
-    with work.ledger.read() as connection:
+    with work.ledger.at_once() as connection:
         ring, units = waiting_units(connection, work, held)
         postponed: list[UnitResult] = []
         if held.kind == "restore" and held.phase > 0:
             units, postponed = _after_predecessors(connection, held, phase, units)
-        by_hand = hands(
-            connection,
-            work.sealer,
-            place=place,
-            users=[unit_work.user_hash for unit_work in units],
-            run=held.run,
-        )
-        released = _released(connection, work, held, units)
-        poison = _poisonous(connection, held)
-    for unit_work in units if by_hand or released or poison else ():
-        unit_work.hands = by_hand.get(unit_work.user_hash, {})
+        released = _released(connection, work, held, units) if held.known.releases else {}
+        poison = _poisonous(connection, held) if held.known.deaths else {}
+    for unit_work in units if released or poison else ():
         unit_work.released = released.get(unit_work.user, {})
         unit_work.poisonous = poison.get(unit_work.user, frozenset())
     incident = site.plan.incident
@@ -102,10 +94,21 @@ def load(work: Workplace, held: Batch) -> Assignment:
     )
 
 
+def learn_hands(work: Workplace, task: Assignment) -> None:
+    """Ask the journal what is at the target by our hand, of all users of the batch at once."""
+    with work.ledger.at_once() as connection:
+        by_hand = hands(
+            connection,
+            work.sealer,
+            place=task.place,
+            users=[unit_work.user_hash for unit_work in task.units],
+            run=task.held.run,
+        )
+    for unit_work in task.units if by_hand else ():
+        unit_work.hands = by_hand.get(unit_work.user_hash, {})
+
+
 def _poisonous(connection: Connection, held: Batch) -> dict[int, frozenset[bytes]]:
-    """Asked for where an attempt came before: nobody dies of a batch that nobody has worked on."""
-    if held.attempts == 1 and held.members is None:
-        return {}
     return poisonous(connection, held.run, held.phase, first=held.first, last=held.last)
 
 
@@ -125,7 +128,62 @@ def waiting_units(
     connection: Connection, work: Workplace, held: Batch
 ) -> tuple[KeyRing, list[UnitWork]]:
     """The batch's units that are not done yet, in the order of their users, and their keys."""
-    rows = connection.execute(
+    site = work.site(held.run)
+    phase = site.plan.phases[held.phase]
+    given = {"of_run": held.run, "of_phase": held.phase}
+    if held.members is None:
+        given |= {"first_user": held.first, "last_user": held.last}
+        rows = connection.execute(_WAITING_OF_RANGE, given).all()
+    else:
+        some = _waiting(
+            *(within(connection, number, held.members) for number in (unit.c.user, _NUMBER))
+        )
+        rows = connection.execute(some, given).all()
+    hashes = [user_hash for _, _, _, user_hash, _, _ in rows]
+    erased = declined(connection, site.ids.root, hashes) if held.known.declines else frozenset()
+    chosen: dict[int, OnConflict] = {}
+    if held.known.choices:
+        chosen = policies(
+            connection,
+            held.run,
+            first=held.first,
+            last=held.last,
+            name=phase.restore,
+            category=site.category(held.phase),
+        )
+    ring = KeyRing(
+        work.ledger,
+        work.sealer,
+        root=site.ids.root,
+        maker=held.phase + (LATER if held.kind in {VERIFY, UNDO} else 0),
+        users=hashes,
+    )
+    owners = site.ids.open_all([sealed_id for _, _, _, _, sealed_id, _ in rows])
+    return ring, [
+        UnitWork(
+            run=held.run,
+            user=user,
+            phase=held.phase,
+            owner=UserId(owner or ""),
+            user_hash=user_hash,
+            ring=ring,
+            expected=expected,
+            attempts=attempts,
+            declined=user_hash in erased,
+            ambiguous=ambiguous,
+            policy=chosen.get(user, phase.on_conflict) if chosen else phase.on_conflict,
+        )
+        for (user, expected, attempts, user_hash, _, ambiguous), owner in zip(
+            rows, owners, strict=True
+        )
+    ]
+
+
+_NUMBER = run_user.c.number
+
+
+def _waiting(*which: ColumnElement[bool]) -> Select[int, int | None, int, bytes, bytes, bool]:
+    return (
         select(
             unit.c.user,
             unit.c.expected,
@@ -138,49 +196,21 @@ def waiting_units(
             unit, run_user, (run_user.c.run == unit.c.run) & (run_user.c.number == unit.c.user)
         )
         .where(
-            unit.c.run == held.run,
-            unit.c.phase == held.phase,
-            _members(connection, held, unit.c.user),
-            _members(connection, held, run_user.c.number),
+            unit.c.run == bindparam("of_run"),
+            unit.c.phase == bindparam("of_phase"),
+            *which,
             unit.c.state == UnitState.WAITING,
         )
         .order_by(unit.c.user)
-    ).all()
-    site = work.site(held.run)
-    erased = declined(connection, site.ids.root, [row.user_hash for row in rows])
-    phase = site.plan.phases[held.phase]
-    chosen = policies(
-        connection,
-        held.run,
-        first=held.first,
-        last=held.last,
-        name=phase.restore,
-        category=site.category(held.phase),
     )
-    ring = KeyRing(
-        work.ledger,
-        work.sealer,
-        root=site.ids.root,
-        maker=held.phase + (LATER if held.kind in {VERIFY, UNDO} else 0),
-        users=[row.user_hash for row in rows],
+
+
+_WAITING_OF_RANGE = _waiting(
+    *(
+        number.between(bindparam("first_user"), bindparam("last_user"))
+        for number in (unit.c.user, _NUMBER)
     )
-    return ring, [
-        UnitWork(
-            run=held.run,
-            user=row.user,
-            phase=held.phase,
-            owner=UserId(site.ids.open(row.sealed_id) or ""),
-            user_hash=row.user_hash,
-            ring=ring,
-            expected=row.expected,
-            attempts=row.attempts,
-            declined=row.user_hash in erased,
-            ambiguous=row.ambiguous,
-            hands={},
-            policy=chosen.get(row.user, phase.on_conflict),
-        )
-        for row in rows
-    ]
+)
 
 
 def declined(connection: Connection, run: str, hashes: Sequence[bytes]) -> set[bytes]:

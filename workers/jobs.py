@@ -11,8 +11,6 @@ import socket
 import time
 from datetime import UTC, datetime
 
-from sqlalchemy import select
-
 from orchestrator import VERSION
 from orchestrator.causes import Cause, cause_of
 from orchestrator.doorbell import JOB
@@ -22,11 +20,9 @@ from orchestrator.ledger import deaths, leases
 from orchestrator.ledger.database import Ledger
 from orchestrator.ledger.leases import Batch, Ring
 from orchestrator.ledger.outcomes import give_up
-from orchestrator.ledger.schema import run
-from orchestrator.lifecycle import BatchState, RunState
+from orchestrator.lifecycle import BatchState
 from orchestrator.lifeline import die_after
 from orchestrator.logs import get_logger
-from orchestrator.releases import decide_alike
 from orchestrator.sealing import load_sealer
 from orchestrator.settings import Settings
 from workers.app import app
@@ -136,24 +132,15 @@ def _fingerprint(error: Exception) -> str:
 
 
 def _claim(work: Workplace, ring: Ring) -> Batch | None:
-    with work.ledger.begin() as connection:
-        held = leases.claim(
+    with work.ledger.at_once() as connection:
+        return leases.claim(
             connection,
             ring,
-            now=work.ledger.clock(connection),
+            now=work.ledger.moment(connection),
             lease_ms=work.lease_ms,
             worker=work.name,
+            release=VERSION,
         )
-        if held is None:
-            return None
-        state, release = connection.execute(
-            select(run.c.state, run.c.code_version).where(run.c.id == held.run)
-        ).one()
-        if not decide_alike(release, VERSION):  # one of us is being replaced: the lease lapses
-            raise Unavailable("the run belongs to a release that decides otherwise")
-        if state not in {RunState.RUNNING, RunState.INSPECTING}:
-            raise Unavailable("the run was stopped before its batch was claimed")
-        return held
 
 
 def _hand_back(work: Workplace, held: Batch) -> None:

@@ -14,7 +14,7 @@ from orchestrator.errors import Unavailable
 from orchestrator.items import File, Folder
 from orchestrator.lifecycle import BatchState
 from orchestrator.plan import OnConflict
-from workers.assignment import Assignment
+from workers.assignment import Assignment, learn_hands
 from workers.backing_off import retry_at, try_again
 from workers.deciding import Deciding, Open, left_out
 from workers.in_hand import Watch
@@ -50,6 +50,8 @@ class Restoration:
         held = task.held
         work.in_hand.begin(batch=held.id, epoch=held.epoch, phase=held.phase, run=held.run)
         self._key = work.sealer.sign(b"copy", held.run.encode())
+        self._hands_known = False
+        """The journal was asked; of users of whom nothing was recovered it need not be."""
         self._unread = False
         """A source is away."""
         self._deciding = Deciding(task)
@@ -93,22 +95,27 @@ class Restoration:
         task = self._task
         owners = [unit.owner for unit in units]
         streams = [
-            (name, task.site.source(name).folders(task.phase.restore, owners))
+            task.site.source(name).folders(task.phase.restore, owners)
             for name in task.phase.sources
         ]
         nothing = Reading((), task.category, task.rules, self._tenure.beat)
         for unit in units:
-            folders = [(name, next(stream)) for name, stream in streams]
-            if not unit.released and all(folder.files == () for _, folder in folders):
-                unit.reading = nothing  # of most users, in most categories
-                self._tenure.beat()
-                yield unit, [], True
+            folders = [next(stream) for stream in streams]
+            if not unit.released and not any(folder.files != () for folder in folders):
+                self._tenure.beat()  # of most users, in most categories
+                if unit.expected:
+                    unit.reading = nothing
+                    yield unit, [], True
+                else:
+                    self._tenure.nothing.append(unit.user)
+                    self._completed = True
                 continue
+            named = list(zip(task.phase.sources, folders, strict=True))
             if unit.released:
-                folders.insert(0, (RELEASED, _folder_of(unit)))
+                named.insert(0, (RELEASED, _folder_of(unit)))
             recovered = [
                 Recovered(trust=trust, source=name, folder=folder)
-                for trust, (name, folder) in enumerate(folders)
+                for trust, (name, folder) in enumerate(named)
             ]
             unit.reading = Reading(
                 recovered,
@@ -131,6 +138,9 @@ class Restoration:
 
     def _settle(self, chunk: list[Open], complete: list[UnitWork]) -> None:
         """Bring every item of the chunk to an outcome, and every complete unit to its end."""
+        if chunk and not self._hands_known:
+            learn_hands(self._work, self._task)
+            self._hands_known = True
         self._deciding.begin_chunk()
         still_open = [one for one in chunk if not left_out(one)]
         trouble: Cause | None = None

@@ -36,6 +36,8 @@ class Tenure:
         self.ring = ring
         self.results: list[UnitResult] = list(results)
         """Units that are finished and not recorded yet."""
+        self.nothing: list[int] = []
+        """Users of whom nothing was found or missed: their units are finished, too."""
         self.verified: list[int] = []
         """Journal rows all of whose writes were read back, not recorded yet."""
         self.answers = Answers(ended=1)
@@ -59,12 +61,14 @@ class Tenure:
                 verified=self.verified,
                 now=work.ledger.clock(connection),
                 lease_ms=work.lease_ms,
+                nothing=self.nothing,
             )
             state = self._state(connection)
         work.deadline(work.lease_ms / 1000 - (work.monotonic() - now))
         work.count_attempts(self.held, self.results)
         self._recorded |= {result.user for result in self.results}
-        self.results, self.verified = [], []
+        self._recorded.update(self.nothing)
+        self.results, self.verified, self.nothing = [], [], []
         _go_on(state)
 
     def go_on(self, connection: Connection) -> None:
@@ -81,7 +85,7 @@ class Tenure:
 
     def ended(self) -> set[int]:
         """Users whose unit has its result."""
-        return {result.user for result in self.results} | self._recorded
+        return {result.user for result in self.results} | self._recorded | set(self.nothing)
 
     def finish(self, *, state: BatchState) -> None:
         """Record the last results and give the batch back."""
@@ -93,6 +97,7 @@ class Tenure:
                 self.results,
                 verified=self.verified,
                 now=work.ledger.clock(connection),
+                nothing=self.nothing,
                 state=state,
             )
             pressure.note_answers(connection, self.held, self.answers)

@@ -5,6 +5,7 @@ import sqlite3
 import time
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager
+from functools import cache
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from sqlalchemy import (
     Connection,
     Engine,
     FromClause,
+    Insert,
     Integer,
     LargeBinary,
     SmallInteger,
@@ -35,6 +37,7 @@ from sqlalchemy import (
     func,
     insert,
     literal,
+    literal_column,
     make_url,
     select,
     text,
@@ -74,8 +77,31 @@ def database_clock(connection: Connection) -> int:
     if connection.dialect.name == "postgresql":
         if not connection.in_transaction():  # a look begins with its first statement
             connection.begin()
-        return connection.info[_BEGAN]
-    return int(connection.exec_driver_sql(_NOW["sqlite"]).scalar_one())
+        began: int | None = connection.info.get(_BEGAN)
+        if began is not None:
+            return began
+    return int(connection.exec_driver_sql(_NOW[connection.dialect.name]).scalar_one())
+
+
+DATABASE_TIME: ColumnElement[int] = literal_column(
+    "(extract(epoch FROM clock_timestamp()) * 1000)::bigint", BigInteger
+)
+"""PostgreSQL's own time in milliseconds, as part of a statement."""
+
+
+@contextmanager
+def _understood() -> Generator[None]:
+    """Trouble with the database as what it asks for: to wait, or to put the ledger back."""
+    try:
+        yield
+    except (OperationalError, InterfaceError) as error:
+        raise _away(error) from error
+    except DBAPIError as error:
+        if error.connection_invalidated or _read_only(error):
+            raise _away(error) from error
+        if _damaged(error):
+            raise _no_ledger() from error
+        raise
 
 
 class Ledger:
@@ -102,30 +128,30 @@ class Ledger:
     @contextmanager
     def begin(self) -> Generator[Connection]:
         """One transaction; committed at the end, rolled back on any exception."""
-        try:
-            with self.engine.begin() as connection:
-                yield connection
-        except (OperationalError, InterfaceError) as error:
-            raise _away(error) from error
-        except DBAPIError as error:
-            if error.connection_invalidated or _read_only(error):
-                raise _away(error) from error
-            if _damaged(error):
-                raise _no_ledger() from error
-            raise
+        with _understood(), self.engine.begin() as connection:
+            yield connection
 
     @contextmanager
     def read(self) -> Generator[Connection]:
         """One consistent look at what is committed; no writer waits for it."""
-        try:
-            with self.engine.connect().execution_options(**{_READING: True}) as connection:
-                yield connection
-        except (OperationalError, InterfaceError) as error:
-            raise _away(error) from error
-        except DBAPIError as error:
-            if _damaged(error):
-                raise _no_ledger() from error
-            raise
+        with _understood(), self.engine.connect() as connection:
+            yield connection.execution_options(**{_READING: True})
+
+    @contextmanager
+    def at_once(self) -> Generator[Connection]:
+        """Statements one by one, each a transaction of its own: done for good when it returns.
+
+        For a change that is one statement, and for looks of which each may see something newer
+        than the one before. A transaction costs two round trips more.
+        """
+        with _understood(), self.engine.connect() as connection:
+            yield connection.execution_options(**{_AT_ONCE: True})
+
+    def moment(self, connection: Connection) -> int | ColumnElement[int]:
+        """The ledger's time for use in a statement: where the database tells it, at no cost."""
+        if self.clock is database_clock and connection.dialect.name == "postgresql":
+            return DATABASE_TIME
+        return self.clock(connection)
 
     def now(self) -> int:
         """The ledger's time in milliseconds."""
@@ -285,7 +311,8 @@ def _begin_at(connection: Connection) -> None:
     one to another.
     """
     options = connection.get_execution_options()
-    if options.get("isolation_level") == "AUTOCOMMIT":
+    if options.get(_AT_ONCE, False) or options.get("isolation_level") == "AUTOCOMMIT":
+        connection.info.pop(_BEGAN, None)
         return
     said = _BEGIN_READING if options.get(_READING, False) else _BEGIN_WRITING
     connection.info[_BEGAN] = int(connection.exec_driver_sql(said).scalar_one())
@@ -293,11 +320,14 @@ def _begin_at(connection: Connection) -> None:
 
 def _begin_immediate(connection: Connection) -> None:
     """Take the write lock first: an upgrade in mid-transaction fails without waiting."""
-    reading = connection.get_execution_options().get(_READING, False)
-    connection.exec_driver_sql("BEGIN" if reading else "BEGIN IMMEDIATE")
+    options = connection.get_execution_options()
+    if not options.get(_AT_ONCE, False):
+        reading = options.get(_READING, False)
+        connection.exec_driver_sql("BEGIN" if reading else "BEGIN IMMEDIATE")
 
 
 _READING = "reinstate_reading"
+_AT_ONCE = "reinstate_at_once"
 
 
 def _read_only(error: DBAPIError) -> bool:
@@ -339,19 +369,32 @@ def upsert(
     """
     if not rows:
         return
-    maker = postgresql_insert if connection.dialect.name == "postgresql" else sqlite_insert
-    statement = maker(table)
+    statement = _upserting(connection.dialect.name, table, tuple(rows[0]), add, ignore)
+    if ignore:
+        connection.execute(statement, list(rows)).close()
+    else:  # a list of one would be prepared for as if it were long
+        connection.execute(statement, rows[0] if len(rows) == 1 else list(rows))
+
+
+@cache
+def _upserting(
+    dialect: str,
+    table: Table,
+    names: tuple[str, ...],
+    add: bool,  # noqa: FBT001  a part of the cache's key
+    ignore: bool,  # noqa: FBT001
+) -> Insert:
+    statement = (postgresql_insert if dialect == "postgresql" else sqlite_insert)(table)
     keys: list[Column[Any]] = list(table.primary_key.columns)
     if ignore:  # what is returned lets SQLAlchemy send a thousand rows at once
-        missing = statement.on_conflict_do_nothing(index_elements=keys).returning(keys[0])
-        connection.execute(missing, list(rows)).close()
-        return
-    names = [name for name in rows[0] if name not in table.primary_key.columns]
+        return statement.on_conflict_do_nothing(index_elements=keys).returning(keys[0])
     given = statement.excluded
-    changes = {name: table.c[name] + given[name] if add else given[name] for name in names}
-    connection.execute(
-        statement.on_conflict_do_update(index_elements=keys, set_=changes), list(rows)
-    )
+    changes = {
+        name: table.c[name] + given[name] if add else given[name]
+        for name in names
+        if name not in table.primary_key.columns
+    }
+    return statement.on_conflict_do_update(index_elements=keys, set_=changes)
 
 
 def among(

@@ -15,7 +15,7 @@ from sqlalchemy import Connection, func, or_, select, update
 
 from orchestrator.ledger.database import Ledger, among, insert_missing
 from orchestrator.ledger.schema import data_key, run
-from orchestrator.sealing import DataKey, Sealer, maker_of
+from orchestrator.sealing import HEAD_BYTES, DataKey, Sealer, maker_of
 
 NOBODY = bytes(16)
 """In place of a user: the key of the run's own list of users."""
@@ -116,6 +116,16 @@ class Ids:
         maker = maker_of(sealed)
         key = self._sealer if maker is None else self._keys.get(maker)
         return None if key is None or not sealed else key.open(sealed, self._context).decode()
+
+    def open_all(self, sealed: Sequence[bytes]) -> list[str | None]:
+        """The same of many, in their order."""
+        makers = {maker_of(head) for head in {one[:HEAD_BYTES] for one in sealed}}
+        key = None
+        if len(makers) == 1:  # as nearly always: a run's list is sealed under one key
+            key = self._keys.get(makers.pop() or 0)
+        if key is None or not all(sealed):
+            return [self.open(one) for one in sealed]
+        return [data.decode() for data in key.open_all(sealed, self._context)]
 
 
 class KeyRing:

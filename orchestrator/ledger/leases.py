@@ -1,18 +1,65 @@
 """The five statements that hand batches out: dispatch, claim, heartbeat, finish, reclaim.
 
 The lease sits on the batch; its fencing token is the epoch, which grows at every dispatch and at
-every reclaim. Whoever holds an old epoch finds no row and stops.
+every reclaim. Whoever holds an old epoch finds no row and stops; and so does who lost the batch to
+another under the same epoch, which only a database that forgot commits can bring about.
+
+Why a claim need not be flushed to disk: before anything outside the ledger is changed, the journal
+is, and with it all that was committed earlier. Who claimed what a crash made forgotten finds out
+before.
 """
 
 import json
 from collections.abc import Sequence
+from functools import cache
+from typing import Any
 
 from msgspec import Struct
-from sqlalchemy import ColumnElement, Connection, and_, case, insert, select, text, update
+from sqlalchemy import (
+    BigInteger,
+    ColumnElement,
+    Connection,
+    Select,
+    String,
+    Table,
+    and_,
+    bindparam,
+    case,
+    exists,
+    func,
+    insert,
+    literal_column,
+    or_,
+    select,
+    text,
+    update,
+)
+from sqlalchemy.sql.dml import ReturningUpdate
 
 from orchestrator.errors import LeaseLost
-from orchestrator.ledger.schema import READY, batch, run
+from orchestrator.ledger.schema import (
+    READY,
+    batch,
+    choice,
+    death,
+    decline,
+    exception,
+    quarantine,
+    run,
+)
 from orchestrator.lifecycle import BatchState, RunState
+from orchestrator.releases import series
+
+
+class Known(Struct, frozen=True, kw_only=True):
+    """Whether the ledger may know of such things about a batch's users; else nobody need ask."""
+
+    declines: bool = True
+    """Of its run."""
+    choices: bool = True
+    exceptions: bool = True
+    deaths: bool = True
+    releases: bool = True
 
 
 class Batch(Struct, frozen=True, kw_only=True):
@@ -29,6 +76,11 @@ class Batch(Struct, frozen=True, kw_only=True):
     epoch: int
     attempts: int
     crashes: int
+    worker: str
+    """Who holds it."""
+    known: Known = Known()
+    progressed_at: int = 0
+    """When its run was last known to have moved."""
 
     @property
     def slot(self) -> int:
@@ -128,23 +180,31 @@ def _mark(connection: Connection, ids: Sequence[int], *, now: int, lease_ms: int
 
 
 def claim(
-    connection: Connection, ring: Ring, *, now: int, lease_ms: int, worker: str
+    connection: Connection,
+    ring: Ring,
+    *,
+    now: int | ColumnElement[int],
+    lease_ms: int,
+    worker: str,
+    release: str,
 ) -> Batch | None:
-    """The batch, now ours; None where the ring is stale: do nothing."""
+    """The batch, now ours; None where the ring is stale: do nothing.
+
+    Stale is also what belongs to a run that is stopped, or to one of a release that decides
+    otherwise than `release`: one of the two is being replaced, and the lease lapses.
+    """
+    by_database = not isinstance(now, int)
+    given = {
+        "of_batch": ring.batch,
+        "of_epoch": ring.epoch,
+        "lease_ms": lease_ms,
+        "holder": worker,
+        "series": series(release),
+        "within_series": f"{series(release)}.%",
+    }
     row = connection.execute(
-        update(batch)
-        .where(
-            batch.c.id == ring.batch,
-            batch.c.epoch == ring.epoch,
-            batch.c.state == BatchState.DISPATCHED,
-        )
-        .values(
-            state=BatchState.RUNNING,
-            attempts=batch.c.attempts + 1,
-            lease_until=now + lease_ms,
-            worker=worker,
-        )
-        .returning(batch)
+        _claiming(connection.dialect.name, now if by_database else None),
+        given if by_database else given | {"now": now},
     ).one_or_none()
     if row is None:
         return None
@@ -160,7 +220,68 @@ def claim(
         epoch=row.epoch,
         attempts=row.attempts,
         crashes=row.crashes,
+        worker=worker,
+        known=Known(**{name: bool(getattr(row, name)) for name in Known.__struct_fields__}),
+        progressed_at=row.progressed_at or 0,
     )
+
+
+@cache
+def _claiming(dialect: str, time: ColumnElement[int] | None) -> ReturningUpdate[Any]:
+    now = bindparam("now", type_=BigInteger) if time is None else time
+    alike = or_(
+        run.c.code_version == bindparam("series"),
+        run.c.code_version.like(bindparam("within_series")),
+    )
+    progressed_at = select(run.c.progressed_at).where(run.c.id == _RUN).scalar_subquery()
+    at_work = run.c.state.in_((RunState.RUNNING, RunState.INSPECTING))
+    statement = (
+        update(batch)
+        .where(
+            batch.c.id == bindparam("of_batch"),
+            batch.c.epoch == bindparam("of_epoch"),
+            batch.c.state == BatchState.DISPATCHED,
+            exists().where(run.c.id == batch.c.run, at_work, alike),
+        )
+        .values(
+            state=BatchState.RUNNING,
+            attempts=batch.c.attempts + 1,
+            lease_until=now + bindparam("lease_ms", type_=BigInteger),
+            worker=bindparam("holder"),
+        )
+        .returning(
+            batch,
+            progressed_at.label("progressed_at"),
+            *(found.exists().label(name) for name, found in _details().items()),
+        )
+    )
+    if dialect == "postgresql":  # see the module's docstring
+        statement = statement.returning(func.set_config("synchronous_commit", "off", True))
+    return statement
+
+
+def _details() -> dict[str, Select[Any]]:
+    """What there may be to ask about a batch's users, by the names of `Known`."""
+    root = select(func.coalesce(run.c.root, run.c.id)).where(run.c.id == _RUN).scalar_subquery()
+
+    def of(table: Table) -> Select[Any]:
+        users = table.c.user.between(literal_column("batch.first"), literal_column("batch.last"))
+        return select(table.c.run).where(table.c.run == _RUN, users)
+
+    def of_phase(table: Table) -> Select[Any]:
+        return of(table).where(table.c.phase == literal_column("batch.phase"))
+
+    return {
+        "declines": select(decline.c.run).where(decline.c.run == root),
+        "choices": of(choice),
+        "exceptions": of_phase(exception),
+        "deaths": of_phase(death),
+        "releases": of_phase(quarantine).where(quarantine.c.released_at.is_not(None)),
+    }
+
+
+_RUN: ColumnElement[str] = literal_column("batch.run", String(16))
+"""As it is: among what is returned on SQLite, columns would lose the name of their table."""
 
 
 def heartbeat(
@@ -182,6 +303,7 @@ def still_held(connection: Connection, held: Batch) -> None:
         batch.c.id == held.id,
         batch.c.epoch == held.epoch,
         batch.c.state == BatchState.RUNNING,
+        batch.c.worker == held.worker,
     )
     if connection.dialect.name == "postgresql":
         mine = mine.with_for_update(key_share=True)
@@ -207,6 +329,7 @@ def _ours(connection: Connection, held: Batch, **values: object) -> None:
             batch.c.id == held.id,
             batch.c.epoch == held.epoch,
             batch.c.state == BatchState.RUNNING,
+            batch.c.worker == held.worker,
         )
         .values(**values)
     )

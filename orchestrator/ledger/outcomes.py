@@ -5,11 +5,24 @@ A checkpoint is a small finish: what it recorded is never done again.
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from typing import Any
 
 from msgspec import Struct
 from msgspec.structs import astuple
-from sqlalchemy import Connection, Row, delete, insert, or_, select, update
+from sqlalchemy import (
+    BigInteger,
+    ColumnElement,
+    Connection,
+    Row,
+    bindparam,
+    delete,
+    insert,
+    or_,
+    select,
+    update,
+)
+from sqlalchemy.sql.dml import ReturningUpdate
 
 from orchestrator.books import EMPTY, FIELDS, Books, imbalances
 from orchestrator.causes import Cause
@@ -112,10 +125,15 @@ def checkpoint(
     verified: Sequence[int],
     now: int,
     lease_ms: int,
+    nothing: Sequence[int] = (),
 ) -> None:
-    """Record finished units and keep the batch; raises `LeaseLost`, then nothing is recorded."""
-    leases.heartbeat(connection, held, now=now, lease_ms=lease_ms, progress=bool(results))
-    _record(connection, held, results, verified=verified, now=now)
+    """Record finished units and keep the batch; raises `LeaseLost`, then nothing is recorded.
+
+    `nothing`: users of whom nothing was found or missed, whose units are settled with empty books.
+    """
+    progress = bool(results or nothing)
+    leases.heartbeat(connection, held, now=now, lease_ms=lease_ms, progress=progress)
+    _record(connection, held, results, verified=verified, now=now, nothing=nothing)
 
 
 def finish(
@@ -125,12 +143,13 @@ def finish(
     *,
     verified: Sequence[int],
     now: int,
+    nothing: Sequence[int] = (),
     state: BatchState = BatchState.DONE,
     not_before: int = 0,
 ) -> None:
     """Record the last units and give the batch back; raises `LeaseLost`, then nothing is."""
     leases.end(connection, held, state=state, not_before=not_before)
-    _record(connection, held, results, verified=verified, now=now)
+    _record(connection, held, results, verified=verified, now=now, nothing=nothing)
 
 
 def _record(
@@ -140,40 +159,87 @@ def _record(
     *,
     verified: Sequence[int],
     now: int,
+    nothing: Sequence[int] = (),
 ) -> None:
     if verified:
         connection.execute(
             update(journal).where(within(connection, journal.c.id, verified)).values(verified=True)
         )
-    if not results:
+    if not results and not nothing:
         return
     sound = [_balanced(result) for result in results]
+    users = [*nothing, *(result.user for result in sound)]
+    settled = _settle_untried(connection, held, nothing, now=now)
+    sound += [_with_nothing(user) for user in nothing if user not in settled]
     olds = _change_units(connection, held, sound, now=now)
-    _record_exceptions(connection, held, sound, now=now)
+    _record_exceptions(connection, held, users, sound, now=now)
     _forget_details(connection, held, [old.user for old in olds if old.copies])
     _record_details(connection, held, sound)
     moves = Counter(str(result.state) for result in sound)
+    moves["settled"] += len(settled)
     moves.subtract(str(old.state) for old in olds)
     changes = {name: moves[name] for name in _COUNTED}
     for name, new, old in zip(FIELDS, _sums(sound), _sums_before(olds), strict=True):
         changes[name] = new - old
     count(connection, held, {name: by for name, by in changes.items() if by})
-    connection.execute(
-        update(run)
-        .where(
-            run.c.id == held.run,
-            or_(run.c.progressed_at.is_(None), run.c.progressed_at < now - _NOTED_EVERY_MS),
-        )
-        .values(progressed_at=now)
-    )
+    if held.progressed_at < now - _NOTED_EVERY_MS:
+        connection.execute(_PROGRESSED, {"of_run": held.run, "at": now, "noted": _NOTED_EVERY_MS})
+
+
+def _with_nothing(user: int) -> UnitResult:
+    return UnitResult(user=user, state=UnitState.SETTLED, books=EMPTY)
 
 
 _COUNTED = ("settled", "failed", "held", "cancelled")
 _NOTED_EVERY_MS = 500
 """How exact the time of the last progress is: one row a run, which all its batches would queue
 for."""
+_AT = bindparam("at", type_=BigInteger)
+_PROGRESSED = (
+    update(run)
+    .where(
+        run.c.id == bindparam("of_run"),
+        or_(
+            run.c.progressed_at.is_(None),
+            run.c.progressed_at < _AT - bindparam("noted", type_=BigInteger),
+        ),
+    )
+    .values(progressed_at=_AT)
+)
 _UNTRIED = {"state": UnitState.WAITING, "attempts": 0, "copies": 0, "bytes_read": 0, "lost": 0}
 """The books of such a unit are empty: everything else in them is of copies, or of bytes read."""
+
+
+def _settle_untried(
+    connection: Connection, held: Batch, users: Sequence[int], *, now: int
+) -> AbstractSet[int]:
+    """Settle units with empty books, of nearly always all users; of whom it did."""
+    if not users:
+        return frozenset()
+    given = {"of_run": held.run, "of_phase": held.phase, "at": now}
+    first, last = min(users), max(users)
+    if last - first + 1 == len(users):
+        found = connection.execute(_SETTLE_RANGE, given | {"first_user": first, "last_user": last})
+    else:
+        found = connection.execute(_settling(within(connection, unit.c.user, users)), given)
+    return set(found.scalars())
+
+
+def _settling(which: ColumnElement[bool]) -> ReturningUpdate[Any]:
+    return (
+        update(unit)
+        .where(
+            unit.c.run == bindparam("of_run"),
+            unit.c.phase == bindparam("of_phase"),
+            which,
+            *(unit.c[name] == value for name, value in _UNTRIED.items()),
+        )
+        .values(state=UnitState.SETTLED, attempts=1, settled_at=_AT)
+        .returning(unit.c.user)
+    )
+
+
+_SETTLE_RANGE = _settling(unit.c.user.between(bindparam("first_user"), bindparam("last_user")))
 
 
 def _change_units(
@@ -183,6 +249,8 @@ def _change_units(
 
     Nearly all units are tried once. How those were is known, so they need not be read and locked.
     """
+    if not results:
+        return []
     at: dict[str, Any] = {"run": held.run, "phase": held.phase}
     done = change_each(connection, unit, _rows(results, [], now=now), at=at | _UNTRIED, by="user")
     if len(done) == len(results):
@@ -246,7 +314,7 @@ def count(connection: Connection, held: Batch, changes: Mapping[str, int]) -> No
 
 def _balanced(result: UnitResult) -> UnitResult:
     """The result, or a failed one where its books break a law."""
-    if result.books == EMPTY or not imbalances(
+    if result.books is EMPTY or not imbalances(
         result.books, settled=result.state is UnitState.SETTLED
     ):
         return result
@@ -256,12 +324,16 @@ def _balanced(result: UnitResult) -> UnitResult:
 def _record_exceptions(
     connection: Connection,
     held: Batch,
+    users: Sequence[int],
     results: Sequence[UnitResult],
     *,
     now: int,
 ) -> None:
-    which = troubles.of_units(connection, held.phase, [result.user for result in results])
-    counts = troubles.forget(connection, held.run, which)
+    """Replace what was noted of these users' units."""
+    counts = troubles.Counts()
+    if held.known.exceptions:
+        which = troubles.of_units(connection, held.phase, users)
+        counts = troubles.forget(connection, held.run, which)
     causes = [result.cause for result in results if result.cause is not None]
     rows = [
         {
@@ -334,6 +406,7 @@ def fail_lone_unit(connection: Connection, number: int, why: Cause, *, now: int)
         epoch=row.epoch,
         attempts=row.attempts,
         crashes=row.crashes,
+        worker="",
     )
     result = UnitResult(user=row.first, state=UnitState.FAILED, books=Books(), cause=why)
     _record(connection, held, [result], verified=(), now=now)

@@ -1,5 +1,6 @@
 """An inspection is one batch for a whole run: unlucky workers must not refuse it."""
 
+from orchestrator import VERSION
 from orchestrator.ledger import leases
 from orchestrator.lifecycle import RunState
 from tests.faults.cargo import CONTACTS, Cargo
@@ -13,7 +14,9 @@ def crash(service: Service) -> None:
         with service.ledger.begin() as connection:
             now = service.ledger.clock(connection)
             ring = service.rings.waiting.pop(0)
-            leases.claim(connection, ring, now=now, lease_ms=60_000, worker="unlucky")
+            leases.claim(
+                connection, ring, now=now, lease_ms=60_000, worker="unlucky", release=VERSION
+            )
     service.clock.advance(minutes=2)
 
 

@@ -176,6 +176,7 @@ def test_limits_hold_over_however_many_workers_there_are(request, tmp_path, data
             epoch=1,
             attempts=1,
             crashes=0,
+            worker="w",
         )
         for number in range(6)
     ]
@@ -258,6 +259,7 @@ def test_answers_are_sums_and_the_latest_wish(tmp_path):
             epoch=1,
             attempts=1,
             crashes=0,
+            worker="w",
         )
         for number in (1, 1, 2)
     ]

@@ -74,7 +74,7 @@ def dispatched(ledger, *, now=0, room=1):
 
 def claimed(ledger, ring, *, now=0):
     with ledger.begin() as connection:
-        return leases.claim(connection, ring, now=now, lease_ms=LEASE, worker="w")
+        return leases.claim(connection, ring, now=now, lease_ms=LEASE, worker="w", release="")
 
 
 def held_batch(ledger):

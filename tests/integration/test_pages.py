@@ -5,12 +5,13 @@ import re
 import pytest
 from sqlalchemy import event, insert, text, update
 
+from orchestrator import VERSION
 from orchestrator.books import Books
 from orchestrator.causes import Cause
 from orchestrator.ledger import expansion, leases, outcomes
 from orchestrator.ledger.outcomes import UnitResult
-from orchestrator.ledger.schema import batch, run_user, trouble
-from orchestrator.lifecycle import BatchState, UnitState
+from orchestrator.ledger.schema import batch, run, run_user, trouble
+from orchestrator.lifecycle import BatchState, RunState, UnitState
 from orchestrator.progress import Progress
 from orchestrator.query import parse
 from tests.in_process import Service
@@ -61,8 +62,11 @@ def populated(request, tmp_path):
         )
         expansion.expand(connection, run_id, categories=["notes", "photos"], batch_users=100)
         connection.execute(update(batch).values(state=BatchState.READY))
+        connection.execute(update(run).values(state=RunState.RUNNING))
         for ring in leases.dispatch(connection, [run_id], now=1, lease_ms=1_000, room=100):
-            held = leases.claim(connection, ring, now=1, lease_ms=1_000, worker="w")
+            held = leases.claim(
+                connection, ring, now=1, lease_ms=1_000, worker="w", release=VERSION
+            )
             users = range(held.first, held.last + 1)
             outcomes.finish(connection, held, [result(u) for u in users], verified=(), now=2)
     yield service, run_id

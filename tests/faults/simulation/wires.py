@@ -95,6 +95,12 @@ class WiredLedger(Ledger):
             yield connection
         self._points.transaction("has read", None)
 
+    @contextmanager
+    def at_once(self) -> Generator[Connection]:
+        """As a transaction of one statement, which it is where something is changed."""
+        with self.begin() as connection:
+            yield connection
+
 
 class WiredSource:
     """A source; every call and every file is a yield point."""
