@@ -24,9 +24,9 @@ targets: {live: {kind: memory, name: economy}}
 approvals: 0
 phases: [{restore: notes, to: live}, {restore: tasks, to: live, scope: user}]
 """
-MOST_FOR_A_BATCH = 30
+MOST_FOR_A_BATCH = 24
 """With items: claimed, known, journalled, written, read back, finished; begins and ends too."""
-MOST_FOR_NOTHING = 21
+MOST_FOR_NOTHING = 11
 """The same where nothing was recovered."""
 UNITS = re.compile(r"(FROM|UPDATE|INTO|JOIN) (unit|exception|run_user)\b")
 UNDONE = (BatchState.WAITING, BatchState.READY, BatchState.DISPATCHED, BatchState.RUNNING)

@@ -10,10 +10,10 @@ from orchestrator.causes import Cause
 from orchestrator.errors import LeaseLost, Refused, Unavailable
 from orchestrator.ledger import audit_log, expansion, leadership, leases, outcomes
 from orchestrator.ledger.database import Ledger
-from orchestrator.ledger.leases import Ring, halfway
+from orchestrator.ledger.leases import Known, Ring, halfway
 from orchestrator.ledger.outcomes import UnitResult
 from orchestrator.ledger.schema import audit_log as audit_rows
-from orchestrator.ledger.schema import batch, counter, exception, run, run_user, unit
+from orchestrator.ledger.schema import batch, counter, decline, exception, run, run_user, unit
 from orchestrator.lifecycle import BatchState, RunState, UnitState
 
 RUN = "r1"
@@ -119,6 +119,55 @@ def test_a_ring_is_answered_once(ledger):
     assert claimed(ledger, Ring(batch=ring.batch, epoch=ring.epoch + 1)) is None
 
 
+def test_nobody_claims_for_a_run_that_stopped_or_that_another_release_began(ledger):
+    (ring,) = dispatched(ledger)
+
+    def claimed_while(**values):
+        with ledger.begin() as connection:
+            connection.execute(update(run).values(**values))
+        return claimed(ledger, ring)
+
+    assert claimed_while(state=RunState.PAUSED) is None
+    assert claimed_while(state=RunState.RUNNING, code_version="1.3.0") is None
+    with ledger.begin() as connection:
+        held = leases.claim(connection, ring, now=0, lease_ms=LEASE, worker="w", release="1.3.9")
+    assert held is not None
+
+
+@pytest.mark.guarantee(6)
+def test_who_claimed_what_a_crash_of_the_database_made_forgotten_writes_nothing_more(ledger):
+    """Then the ring is answered once more, under the same epoch."""
+    (ring,) = dispatched(ledger)
+    lost = claimed(ledger, ring)
+    with ledger.begin() as connection:
+        connection.execute(
+            update(batch).where(batch.c.id == ring.batch).values(state=BatchState.DISPATCHED)
+        )
+        again = leases.claim(connection, ring, now=0, lease_ms=LEASE, worker="other", release="")
+        leases.still_held(connection, again)
+    for change in (
+        lambda c: leases.still_held(c, lost),
+        lambda c: leases.heartbeat(c, lost, now=0, lease_ms=LEASE, progress=True),
+        lambda c: outcomes.finish(c, lost, [settled(0)], verified=(), now=0),
+    ):
+        with pytest.raises(LeaseLost), ledger.begin() as connection:
+            change(connection)
+
+
+def test_a_claim_tells_what_there_is_to_ask_about_its_users(ledger):
+    (ring,) = dispatched(ledger)
+    with ledger.begin() as connection:
+        connection.execute(insert(decline).values(run=RUN, user_hash=b"d" * 16, added_at=0))
+        waits = {"run": RUN, "state": UnitState.WAITING, "cause": "abcdef", "since": 0}
+        for user, phase in ((19, 1), (20, 0)):  # another phase, another batch
+            connection.execute(insert(exception).values(user=user, phase=phase, **waits))
+    assert claimed(ledger, ring).known == Known(
+        declines=True, choices=False, exceptions=False, deaths=False, releases=False
+    )
+    (ring,) = dispatched(ledger)
+    assert claimed(ledger, ring).known.exceptions
+
+
 def test_no_more_is_dispatched_than_there_is_room_for(ledger):
     assert len(dispatched(ledger, room=4)) == 4
     assert len(dispatched(ledger, room=4)) == 2
@@ -218,6 +267,34 @@ def test_settling_moves_unit_counter_and_exception_together(ledger):
             .one()
         )
     assert (row["state"], row["attempts"], row["restored"]) == (UnitState.SETTLED, 1, 2)
+
+
+@pytest.mark.parametrize("users", [range(20), range(1, 20, 2)])
+def test_units_of_nothing_are_settled_as_one(ledger, users):
+    """Also those that were tried before, whose books are taken back, and beside others."""
+    held = held_batch(ledger)
+    with ledger.begin() as connection:
+        later = UnitResult(
+            user=3, state=UnitState.WAITING, books=Books(lost=4), cause=TROUBLE, not_before=9
+        )
+        outcomes.finish(connection, held, [later], verified=(), now=5, state=BatchState.READY)
+    (ring,) = dispatched(ledger)
+    held = claimed(ledger, ring)
+    others = [settled(0)] if 0 not in users else []
+    with ledger.begin() as connection:
+        outcomes.finish(connection, held, others, verified=(), now=6, nothing=[*users])
+    with ledger.read() as connection:
+        rows = connection.execute(
+            select(unit.c.user, unit.c.state, unit.c.attempts, unit.c.lost, unit.c.settled_at)
+            .where(unit.c.phase == 0, unit.c.user.in_(users))
+            .order_by(unit.c.user)
+        )
+        assert [tuple(row) for row in rows] == [
+            (user, UnitState.SETTLED, 2 if user == 3 else 1, 0, 6) for user in users
+        ]
+        sums = connection.execute(select(counter.c.settled, counter.c.lost, counter.c.restored))
+        assert tuple(sums.one()) == (len(users) + len(others), 0, 2 * len(others))
+        assert connection.execute(select(exception.c.user)).all() == []
 
 
 def test_settling_again_moves_counters_by_the_difference(ledger):

@@ -72,6 +72,18 @@ def test_the_same_content_is_never_sealed_alike():
     assert SEALER.seal(b"milk", b"") != SEALER.seal(b"milk", b"")
 
 
+def test_many_open_as_they_do_one_by_one():
+    sealer = Sealer(bytes(32))
+    key, other = sealer.new_key(0), sealer.new_key(1)
+    short, long = [b"a", b"", b"user-1"], b"x" * 1_000  # the long one is deflated
+    assert key.open_all([key.seal(one, b"c") for one in short], b"c") == short
+    assert key.open_all([key.seal(one, b"c") for one in (*short, long)], b"c") == [*short, long]
+    assert key.open_all([], b"c") == []
+    for foreign in (other.seal(b"a", b"c"), key.seal(b"a", b"d"), b"", b"\x03\x00\x00short"):
+        with pytest.raises(Refused):
+            key.open_all([key.seal(b"a", b"c"), foreign], b"c")
+
+
 def test_with_given_nonces_sealing_is_repeatable():
     fixed = Sealer(KEY, nonce=lambda: bytes(12))
     assert fixed.seal(b"milk", b"") == fixed.seal(b"milk", b"")
