@@ -18,6 +18,7 @@ from msgspec import Struct
 from orchestrator import VERSION
 from orchestrator.broker import Route, route
 from orchestrator.catalogue import Family, installed
+from orchestrator.confinement import prove
 from orchestrator.doorbell import QUEUE
 from orchestrator.embedded.brokers import installed_servers
 from orchestrator.embedded.one_machine import engine_status, joined
@@ -47,6 +48,7 @@ def examine(settings: Settings, environ: Mapping[str, str]) -> Iterator[Check]:
     yield _python()
     yield _variables(environ)
     yield from _home(settings)
+    yield _sandbox(settings)
     yield from _key(settings)
     yield from _ledger(settings)
     yield from _broker(joined(settings))
@@ -110,6 +112,46 @@ def _home(settings: Settings) -> Iterator[Check]:
         found=f"{free / 1024**3:.1f} GiB free",
         fix="" if free >= ROOM_BYTES else "make room: ledger and journal need some",
     )
+
+
+OFF = "off: workers parse recovered bytes themselves"
+NO_LANDLOCK = (
+    "without Landlock a parser that was taken over can read the files of the workers' user;"
+    " it is in Linux from 5.13 on: name it in lsm=, and let containers use it"
+)
+NO_SECCOMP = (
+    "without seccomp a parser that was taken over can start processes and open connections;"
+    " it works on Linux on x86_64 and aarch64, unless a container forbids it"
+)
+NO_LIMITS = "without limits of address space a parser can take all memory: run workers on Linux"
+
+
+def _sandbox(settings: Settings) -> Check:
+    """What holds a process back that parses recovered bytes here, tried out by one."""
+    if settings.sandbox == "off":
+        return Check(name="sandbox", ok=True, found=OFF, fix="leave REINSTATE_SANDBOX out")
+    try:
+        proof = prove()
+    except OSError as error:
+        return Check(name="sandbox", ok=False, found=f"cannot be tried out ({error})", fix=NO_CHILD)
+    held = proof.confined
+    layers = [
+        ("limits", held.limits, NO_LIMITS),
+        (f"Landlock {held.landlock}", bool(held.landlock), NO_LANDLOCK),
+        ("seccomp", held.seccomp, NO_SECCOMP),
+    ]
+    found = ", ".join(name for name, holds, _ in layers if holds) or "nothing"
+    if proof.allowed:
+        found += f"; readers still have {', '.join(proof.allowed)}"
+    return Check(
+        name="sandbox",
+        ok=held.complete or settings.sandbox != "required",
+        found=found,
+        fix="; ".join(why for _, holds, why in layers if not holds),
+    )
+
+
+NO_CHILD = "look why this user can start no process: limits of processes and memory"
 
 
 def _key(settings: Settings) -> Iterator[Check]:

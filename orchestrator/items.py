@@ -2,6 +2,7 @@
 
 Knows nothing of formats: a category turns bytes into these values. There are millions of them and
 none can be part of a cycle, so the cyclic garbage collector does not follow them (`gc=False`).
+Between processes they travel as plain arrays, what is found with a number for its class (`tag`).
 """
 
 from collections.abc import Callable, Iterable
@@ -31,14 +32,14 @@ class Side(StrEnum):
     RECOVERED = "recovered"
 
 
-class Media(Struct, frozen=True, gc=False):
+class Media(Struct, frozen=True, array_like=True, gc=False):
     """How a content is written down: `suffix` without its dot, and the MIME type."""
 
     suffix: str
     mime: str
 
 
-class Attachment(Struct, frozen=True, kw_only=True, gc=False):
+class Attachment(Struct, frozen=True, kw_only=True, array_like=True, gc=False):
     """A part of an item that lies in a file of its own: a photo's sidecar, a note's picture.
 
     `name` is made by the category from a fixed set or a hash, never taken from data as it is.
@@ -48,7 +49,7 @@ class Attachment(Struct, frozen=True, kw_only=True, gc=False):
     data: bytes
 
 
-class Item(Struct, frozen=True, kw_only=True, gc=False):
+class Item(Struct, frozen=True, kw_only=True, array_like=True, gc=False):
     """One contact, event, note, task, photo or score, in the form that is written to a target."""
 
     ident: Ident
@@ -68,7 +69,7 @@ class Item(Struct, frozen=True, kw_only=True, gc=False):
         return size
 
 
-class Span(Struct, frozen=True, gc=False):
+class Span(Struct, frozen=True, array_like=True, gc=False):
     """`length` bytes at `offset` of the file called `file` in its folder."""
 
     file: str
@@ -76,7 +77,7 @@ class Span(Struct, frozen=True, gc=False):
     length: int
 
 
-class Copy(Struct, frozen=True, kw_only=True, gc=False):
+class Copy(Struct, frozen=True, kw_only=True, tag=0, array_like=True, gc=False):
     """One recovered copy that passed validation, repaired or as it was."""
 
     item: Item
@@ -93,7 +94,7 @@ class Copy(Struct, frozen=True, kw_only=True, gc=False):
     """Ranks after the revision: iCalendar's SEQUENCE. Higher is newer."""
 
 
-class Damaged(Struct, frozen=True, kw_only=True, gc=False):
+class Damaged(Struct, frozen=True, kw_only=True, tag=1, array_like=True, gc=False):
     """One recovered copy that failed validation: a value in the stream, never an exception."""
 
     reason: Reason
@@ -108,7 +109,7 @@ class Damaged(Struct, frozen=True, kw_only=True, gc=False):
     """Repairs that were tried and did not suffice."""
 
 
-class Framing(Struct, frozen=True, gc=False):
+class Framing(Struct, frozen=True, tag=2, array_like=True, gc=False):
     """Bytes that carry no item: envelopes, separators, headers, white space."""
 
     span: Span

@@ -46,6 +46,23 @@ def prove_ready(settings: Settings) -> None:
         prove_fit(redis_facts(way))
 
 
+def prove_confinable(settings: Settings) -> None:
+    """Raises `Refused` where the sandbox has to be whole and is not."""
+    from orchestrator.confinement import prove  # noqa: PLC0415  only workers parse
+
+    if settings.sandbox != "required":
+        return
+    try:
+        whole = prove().confined.complete
+    except OSError:
+        whole = False
+    if not whole:
+        raise Refused(
+            "this machine cannot confine what parses recovered bytes, and has to",
+            hint="reinstate doctor says what is missing; REINSTATE_SANDBOX=auto does without it",
+        )
+
+
 def prove_fit(facts: RedisFacts) -> None:
     """Raises `Refused` for a Redis that loses queues."""
     if facts.cluster:

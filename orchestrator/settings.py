@@ -15,6 +15,7 @@ from orchestrator.errors import Refused
 AUTO = "auto"
 """Broker address: whatever the embedded engine finds or starts."""
 
+SANDBOXES = ("auto", "required", "off")
 LOG_LEVELS = ("debug", "info", "warning", "error")
 LOG_FORMATS = ("auto", "json", "console")
 KNOWN = {
@@ -25,6 +26,7 @@ KNOWN = {
     "REINSTATE_KEY": "master key, 32 bytes in base64",
     "REINSTATE_WORKERS": "worker processes on this machine",
     "REINSTATE_LEASE_SECONDS": "how long a silent worker keeps its batch",
+    "REINSTATE_SANDBOX": "how recovered bytes are parsed: auto, required or off",
     "REINSTATE_API": "host:port where the API listens",
     "REINSTATE_URL": "https://… under which people reach the API and its pages",
     "REINSTATE_OIDC_ISSUER": "https://… of an OpenID Connect provider: people log in there",
@@ -75,6 +77,8 @@ class Settings:
     """The master key in base64; None: the file `key` in `home`."""
     workers: int = 2
     lease_seconds: int = 60
+    sandbox: str = SANDBOXES[0]
+    """`auto`: in readers confined as far as the kernel can; `required`: or not at all; `off`."""
     api: tuple[str, int] = ("127.0.0.1", 8730)
     """Host and port that the API listens on."""
     url: str = ""
@@ -104,6 +108,7 @@ class Settings:
             workers=_number(given, "REINSTATE_WORKERS", _default_workers(), least=1, most=256),
             lease_seconds=_number(given, "REINSTATE_LEASE_SECONDS", 60, least=2, most=3600),
             api=_address(given["REINSTATE_API"] or "127.0.0.1:8730", "REINSTATE_API"),
+            sandbox=_one_of(given, "REINSTATE_SANDBOX", SANDBOXES),
             url=_url(given["REINSTATE_URL"]),
             metrics=_metrics(given["REINSTATE_METRICS"]),
             log_level=level,
@@ -121,6 +126,7 @@ class Settings:
             "REINSTATE_BROKER_PREFIX": self.broker_prefix,
             "REINSTATE_WORKERS": str(self.workers),
             "REINSTATE_LEASE_SECONDS": str(self.lease_seconds),
+            "REINSTATE_SANDBOX": self.sandbox,
             "REINSTATE_API": f"{_bracketed(self.api[0])}:{self.api[1]}",
             "REINSTATE_LOG": f"{self.log_level},{self.log_format}",
         }
@@ -344,6 +350,14 @@ def _name(given: Mapping[str, str], variable: str, default: str) -> str:
             f"{variable} is not a name",
             hint="up to 64 of A-Z a-z 0-9 _ . : -, beginning with a letter or digit",
         )
+    return text
+
+
+def _one_of(given: Mapping[str, str], variable: str, words: tuple[str, ...]) -> str:
+    """One of `words`; the first where nothing is given."""
+    text = given[variable].lower() or words[0]
+    if text not in words:
+        raise Refused(f"{variable} is none of its words", hint=f"one of {', '.join(words)}")
     return text
 
 

@@ -27,7 +27,7 @@ from orchestrator.doorbell import QUEUE, queue
 from orchestrator.errors import ReinstateError, Unavailable
 from orchestrator.lifeline import alarm_kills, die_with_parent
 from orchestrator.logs import configure_logs, get_logger, own_uncaught
-from orchestrator.readiness import exit_status, prove_ready
+from orchestrator.readiness import exit_status, prove_confinable, prove_ready
 from orchestrator.settings import Settings
 
 log = get_logger("worker")
@@ -121,6 +121,7 @@ def _refuse_what_cannot_work(**_: object) -> None:
     """However it was started. What is only away is waited for."""
     settings = Settings.read(os.environ)
     try:
+        prove_confinable(settings)
         prove_ready(settings)
     except Unavailable as error:
         log.warning("worker_waits", error=error)

@@ -146,11 +146,18 @@ class Watch(Struct, frozen=True):
 
     def take(self, source: str, name: str, data: bytes) -> None:
         """Its bytes are about to be parsed. Raises `ItemRejected` where that killed before."""
-        named = f"{source}\n{name}".encode("utf-8", "surrogatepass")
-        copy = blake2b(named, key=self.key, digest_size=16).digest()
+        copy = self._named(source, name)
         if copy in self.poisonous:
-            raise ItemRejected(Reason.POISON, "reading it ended two workers", data=data)
+            raise ItemRejected(Reason.POISON, "reading it ended whoever did, twice", data=data)
         self.in_hand.hold(self.user, copy)
+
+    def hold(self, source: str, name: str) -> None:
+        """A reader has it in its hands: whoever ends now, ends of it."""
+        self.in_hand.hold(self.user, self._named(source, name))
+
+    def _named(self, source: str, name: str) -> bytes:
+        named = f"{source}\n{name}".encode("utf-8", "surrogatepass")
+        return blake2b(named, key=self.key, digest_size=16).digest()
 
 
 UNWATCHED = Watch(InHand(), 0, b"")

@@ -10,6 +10,9 @@ import secrets
 import socket
 import time
 from datetime import UTC, datetime
+from functools import partial
+
+from celery.signals import worker_init
 
 from orchestrator import VERSION
 from orchestrator.causes import Cause, cause_of
@@ -32,6 +35,7 @@ from workers.credentials import resolve
 from workers.in_hand import InHand
 from workers.inspection import inspect, lease_kept
 from workers.measuring import teller
+from workers.readers.pool import Here, Parser, Readers, Template
 from workers.restore import Restoration
 from workers.trailing import set_out
 from workers.undoing import Undo
@@ -49,6 +53,7 @@ def perform(work: Workplace, ring: Ring) -> None:
         _answer(work, ring)
     finally:
         work.in_hand.let_go()
+        work.parser.renew()  # no other batch is read by who read this one
         work.deadline(0)
 
 
@@ -196,6 +201,29 @@ def collect_rarely() -> None:
     gc.set_threshold(50_000, 20, 20)
 
 
+def parser(settings: Settings) -> Parser:
+    """Where this process has recovered bytes parsed."""
+    if settings.sandbox == "off":
+        return Here()
+    return Readers(seconds=settings.lease_seconds / 2, start=partial(_template_of, settings))
+
+
+_templates: list[Template] = []
+"""The worker's own, which its pool inherits: it was started before there were any jobs."""
+
+
+@worker_init.connect
+def _prepare(**_: object) -> None:
+    settings = Settings.read(os.environ)
+    if settings.sandbox != "off":
+        _templates[:] = [Template(strictness=settings.sandbox)]
+
+
+def _template_of(settings: Settings) -> Template:
+    """The worker's once; where that has gone, one of this process's own."""
+    return _templates.pop() if _templates else Template(strictness=settings.sandbox)
+
+
 _workplaces: dict[int, Workplace] = {}
 
 
@@ -218,6 +246,7 @@ def workplace() -> Workplace:
             deadline=die_after,
             in_hand=InHand(settings.home / "in-hand"),
             tell=teller(settings),
+            parser=parser(settings),
         )
     return _workplaces[pid]
 

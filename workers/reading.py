@@ -29,6 +29,7 @@ from orchestrator.ports import Category, Rules
 from orchestrator.reasons import Reason
 from orchestrator.reconcile import precedence
 from workers.in_hand import UNWATCHED, Watch
+from workers.readers.pool import Here, Holding, Parser
 
 CONTENT_BUDGET = 32 * 1024 * 1024
 """Bytes of contents that one unit keeps in memory."""
@@ -94,6 +95,7 @@ class Reading:
     rules: Rules
     beat: Callable[[], None]
     watch: Watch = UNWATCHED
+    parser: Parser = field(default_factory=Here)
     ambiguous: bool = False
     mended: frozenset[str] = frozenset()
     """SHA-256 of damaged copies that an operator mended: the files of the first source."""
@@ -191,13 +193,28 @@ class Reading:
         """What one source holds, with a heartbeat now and then."""
         files = files or _Files(part, self.watch)
         folder = Folder(owner=part.folder.owner, files=files)
-        found = _unowned(folder) if self.ambiguous else self.category.read(folder, self.rules)
+        found = (
+            _unowned(folder)
+            if self.ambiguous
+            else self.parser.parse(self.category, folder, self.rules, self._holding(part))
+        )
         for ordinal, one in enumerate(found):
             yield one
             if ordinal % 256 == 0:
                 with self.watch.in_hand.put_down():
                     self.beat()
         self.watch.in_hand.let_go()
+
+    def _holding(self, part: Recovered) -> Holding:
+        """For whoever parses elsewhere: what it has in its hands there."""
+
+        def hold(name: str | None) -> None:
+            if name is None:
+                self.watch.before()
+            else:
+                self.watch.hold(part.source, name)
+
+        return hold
 
     def read(self) -> None:
         """Take in every source. Raises `Unavailable` when one of them is away."""

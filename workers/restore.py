@@ -123,6 +123,7 @@ class Restoration:
                 task.rules,
                 self._tenure.beat,
                 Watch(self._work.in_hand, unit.user, self._key, unit.poisonous),
+                self._work.parser,
                 ambiguous=unit.ambiguous,
                 mended=frozenset(unit.released),
                 merging=unit.policy is OnConflict.MERGE,

@@ -28,6 +28,7 @@ from orchestrator.ports import Capabilities, Category, Source, Surroundings, Tar
 from orchestrator.sealing import Sealer
 from workers.in_hand import InHand
 from workers.measuring import MeasuredTarget
+from workers.readers.pool import Here, Parser
 
 KEPT_RUNS = 4
 """So many runs' connections stay open in one process."""
@@ -95,6 +96,8 @@ class Workplace:
     tally: Tally = field(default_factory=Tally)
     """What this process measured and did not tell yet."""
     tell: Tell = nowhere
+    parser: Parser = field(default_factory=Here)
+    """Where recovered bytes are parsed: a reader of the batch's own, unless told otherwise."""
     _sites: dict[str, Site] = field(default_factory=dict[str, Site])
 
     def site(self, run_id: str) -> Site:

@@ -219,6 +219,7 @@ class Sweep:
                 "REINSTATE_BROKER_URL": "redis://nobody.invalid/0",  # is never rung here
                 "REINSTATE_KEY": KEY,
                 "REINSTATE_LOG": "error json",
+                "REINSTATE_SANDBOX": "off",  # only the worker is killed, not who reads for it
             }
         ).environment()
         self._worker = subprocess.Popen(

@@ -4,8 +4,11 @@ import os
 import subprocess
 import sys
 from pathlib import Path
-from typing import Final
+from typing import Final, Protocol
 
+from msgspec import Struct
+
+from orchestrator import confinement
 from orchestrator.errors import ItemRejected
 from orchestrator.reasons import Reason
 from workers.formats import image_decoder
@@ -38,39 +41,72 @@ def decode(kind: ImageKind, data: bytes, *, memory: int, budget: int, work: int)
         except MemoryError:
             raise ItemRejected(Reason.TOO_LARGE, "decoding takes too much memory") from None
         return
-    _decode_in_child(kind, data, budget=budget, seconds=_SECONDS + work // _WORK_A_SECOND)
+    _decode_apart(kind, data, budget=budget, seconds=_SECONDS + work // _WORK_A_SECOND)
 
 
 def _undecodable(error: str) -> ItemRejected:
     return ItemRejected(Reason.SYNTAX, f"picture data cannot be decoded ({error})")
 
 
-def _decode_in_child(kind: ImageKind, data: bytes, *, budget: int, seconds: int) -> None:
-    arguments = [sys.executable, "-I", _PROGRAM, kind.value, str(budget), str(seconds)]
+class Ending(Struct, frozen=True, kw_only=True):
+    """How a decoder's process ended."""
+
+    status: int | None
+    """None: it took too long."""
+    word: str = ""
+    """What it said."""
+
+
+class Decoder(Protocol):
+    """Has a picture decoded by a process of its own."""
+
+    def __call__(self, kind: str, data: bytes, budget: int, seconds: int) -> Ending:
+        """How that ended."""
+        ...
+
+
+def run_decoder(kind: str, data: bytes, budget: int, seconds: int) -> Ending:
+    """Decode in a child of this process, which gives up everything else first."""
+    arguments = [kind, str(budget), str(seconds), confinement.__file__]
     try:
         child = subprocess.run(  # noqa: S603  our own program; the arguments are numbers and a kind
-            arguments,
+            [sys.executable, "-I", _PROGRAM, *arguments],
             input=data,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
-            env=_environment(),
+            env=environment(),
             timeout=seconds * _WALL_FACTOR,
             check=False,
         )
     except subprocess.TimeoutExpired:
-        raise ItemRejected(Reason.TOO_LARGE, "decoding takes too long") from None
-    match child.returncode:
+        return Ending(status=None)
+    return Ending(status=child.returncode, word=child.stdout[:40].decode("ascii", "replace"))
+
+
+_decoder: list[Decoder] = [run_decoder]
+
+
+def decode_elsewhere(decoder: Decoder) -> None:
+    """From now on let `decoder` have pictures decoded: this process can start none."""
+    _decoder[:] = [decoder]
+
+
+def _decode_apart(kind: ImageKind, data: bytes, *, budget: int, seconds: int) -> None:
+    ending = _decoder[0](kind.value, data, budget, seconds)
+    match ending.status:
         case 0:
             return
+        case None:
+            raise ItemRejected(Reason.TOO_LARGE, "decoding takes too long")
         case image_decoder.DAMAGED:
-            raise _undecodable(child.stdout[:40].decode("ascii", "replace"))
+            raise _undecodable(ending.word)
         case image_decoder.OUT_OF_MEMORY:
             raise ItemRejected(Reason.TOO_LARGE, "decoding takes too much memory")
         case status:
             raise ItemRejected(Reason.SYNTAX, f"the decoder died of it (status {status})")
 
 
-def _environment() -> dict[str, str]:
+def environment() -> dict[str, str]:
     """Nothing of ours but what the interpreter needs to start: no secrets reach the child."""
     kept = {name: os.environ[name] for name in ("LD_LIBRARY_PATH",) if name in os.environ}
     return kept | {"MALLOC_ARENA_MAX": "1", "OPENBLAS_NUM_THREADS": "1"}

@@ -1,0 +1,1 @@
+"""Readers: confined processes in which recovered bytes are parsed, a fresh one a batch."""
