@@ -10,7 +10,6 @@ import mmap
 import os
 import pickle
 import select
-import signal
 import socket
 import subprocess
 import sys
@@ -194,7 +193,7 @@ class Readers:
             opened.callback(os.close, note)
             told, telling = os.pipe()
             opened.callback(os.close, told)
-            reader = _Reader(incoming, outgoing, mmap.mmap(note, NOTE.size))
+            reader = _Reader(self._template, incoming, outgoing, mmap.mmap(note, NOTE.size))
             for pipe in (outgoing, incoming):
                 with contextlib.suppress(OSError):
                     fcntl.fcntl(pipe, _SET_PIPE_SIZE, _PIPE_BYTES)
@@ -219,11 +218,9 @@ class Readers:
 
     def _end(self, reader: "_Reader") -> None:
         reader.close()
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(reader.pid, signal.SIGKILL)  # nobody else's: it is not reaped before we say so
-        if self._template is not None:
+        if self._template is reader.template:  # where that has gone, its readers have, too
             with contextlib.suppress(OSError):
-                self._template.control.sendall(ORDER.pack(b"r", reader.pid, b""))
+                reader.template.control.sendall(ORDER.pack(b"r", reader.pid, b""))
 
 
 def _note() -> int:
@@ -252,7 +249,8 @@ def _answer(told: int) -> int:
 class _Reader:
     """One process, as its worker sees it."""
 
-    def __init__(self, incoming: int, outgoing: int, note: mmap.mmap) -> None:
+    def __init__(self, template: Template, incoming: int, outgoing: int, note: mmap.mmap) -> None:
+        self.template = template
         self.line = Line(incoming, outgoing, patience=_PATIENCE)
         self.pid = 0
         self._note = note

@@ -28,7 +28,7 @@ BOOT: Final = (
 )
 ORDER: Final = Layout("=cq247s")
 """`f` (fork), the process of the worker, and the module that the first category is of;
-or `r` (reap) and a reader's process."""
+or `r` (reap) and the process of a reader, which is ended."""
 ANSWER: Final = Layout("=q")
 """The new process; 0 where it cannot be forked."""
 STRICT: Final = "required"
@@ -45,9 +45,9 @@ def main() -> None:
     control = socket.socket(fileno=int(sys.argv[1]))
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)  # the end of the worker is ours
+    _import_everything()
     gc.set_threshold(50_000, 20, 20)
     owners: dict[int, int] = {}
-    complete = False
     while True:
         try:
             order, descriptors, _, _ = socket.recv_fds(control, ORDER.size, 4)
@@ -66,15 +66,14 @@ def main() -> None:
             importlib.import_module(module.rstrip(b"\0").decode())
         gc.freeze()  # what is shared with readers stays shared
         reader = _fork(control, descriptors)
-        owners[reader] = process
-        if not complete:  # while the first one works
-            _import_everything()
-            complete = True
+        if reader:
+            owners[reader] = process
 
 
 def _reap(process: int, owners: dict[int, int]) -> None:
-    """Only those that nobody will end any more: until then their number is nobody else's."""
-    owners.pop(process, None)
+    """End one of ours: nobody else has its number before this has waited for it."""
+    if owners.pop(process, None) is None:
+        return
     with suppress(ChildProcessError, ProcessLookupError):
         os.kill(process, signal.SIGKILL)
         os.waitpid(process, 0)
@@ -128,7 +127,7 @@ def _limit_time() -> None:
 
 
 def _import_everything() -> None:
-    """Once, instead of in every reader: what categories import when they first need it."""
+    """What categories import when they first need it: once, and not all of it can be confined."""
     image_decoder.import_decoders()
     zone_name("UTC")
     for module in ("lxml.etree", "ftfy", *_CATEGORIES):
