@@ -35,8 +35,8 @@ def verify(
     """Compare what is in the target now with what a run left there; changes nothing.
 
     Prints the id of the verify: a run about that run, with progress and an end of its own. With
-    --wait it says how places compare, and ends with 4 where anything is not as it was left: users
-    may have changed it since, or somebody lost it.
+    --wait it says how places compare, and ends with 4 where anything is not as it was left: its
+    user may have changed it since, or it got lost.
 
         reinstate verify 7f3a --sample 1/100 --wait
         reinstate verify 7f3a category:contacts user:#17 --wait
@@ -73,7 +73,7 @@ def undo(
 
     What anyone changed since is left as it is, and listed. It needs --reason and as many approvals
     as the plan did, none of them by whoever asks. Prints the id of the undo: a run about that run,
-    that can be watched, paused, and undone.
+    that can be watched, paused, and undone. With --wait it ends with 4 where anything was left.
 
         reinstate verify 7f3a --wait
         reinstate undo 7f3a category:notes --reason "wrong sources" --wait
@@ -98,7 +98,7 @@ def _begun(asked: "Client", made: str, *, wait: bool, approve: "list[str] | None
     """What a verify or an undo that was just begun prints, and how it ended if that is awaited."""
     from orchestrator.cli.output import hint, print_line
     from orchestrator.cli.steering import go_on
-    from orchestrator.cli.waiting import next_steps, wait_for
+    from orchestrator.cli.waiting import wait_for
     from orchestrator.lifecycle import RunState
 
     print_line(made)
@@ -109,45 +109,14 @@ def _begun(asked: "Client", made: str, *, wait: bool, approve: "list[str] | None
             approve=approve or (),
             until=lambda status: not wait and status.run.state is RunState.RUNNING,
         )
-        if not ended.over:
-            return (
-                ended.exit
-                if wait or ended.exit is not Exit.DONE
-                else go_on(asked, made, wait=False)
-            )
-        drifted = show_findings(asked, made)
-        return Exit.LOSSES if drifted and ended.exit is Exit.DONE else ended.exit
-    for line in next_steps(asked.status(made), remote=asked.remote):
-        hint(line)
+        if wait or ended.exit is not Exit.DONE:
+            return ended.exit
+    else:
+        status = asked.status(made)
+        if status.approvals_needed:
+            whom = "" if asked.remote else " --as NAME"
+            hint(f"somebody else has to approve it: reinstate approve {made}{whom}")
     return go_on(asked, made, wait=False)
-
-
-def show_findings(asked: "Client", run_id: str) -> bool:
-    """What a verify or an undo has found; whether a verify found anything changed or gone."""
-    from orchestrator.cli.output import hint, say
-    from orchestrator.findings import VERIFY, Drift
-
-    found = asked.get(f"/runs/{run_id}/findings", dict[str, Any])
-    say(_counted(found["places"]))
-    if found["purpose"] != VERIFY:
-        if found["places"].get("left"):
-            hint(f"what was left, and why: reinstate users {run_id} --limit 0")
-        return False
-    if found["undo"]:
-        say(f"an undo would now find {_counted(found['undo'])}")
-    return any(found["places"].get(word) for word in (Drift.CHANGED, Drift.GONE))
-
-
-def _counted(places: "dict[str, int]") -> str:
-    parts = [
-        f"{number:,} {word.replace('_', ' ')}"
-        for word, number in places.items()
-        if word != "places" and number
-    ]
-    total = places.get("places", 0)
-    return f"{total:,} place{'' if total == 1 else 's'}" + (
-        f": {', '.join(parts)}" if parts else ""
-    )
 
 
 def close(

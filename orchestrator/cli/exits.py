@@ -33,6 +33,8 @@ def exit_of(status: "Status") -> Exit:
         case RunState.FINISHED:
             if any(phase.failed for phase in status.phases):
                 return Exit.SOME_FAILED
+            if status.run.about is not None and status.books.lost:  # not as it should be
+                return Exit.LOSSES
             if status.losses and status.accepted_by is None and status.run.purpose == "restore":
                 return Exit.LOSSES
             return Exit.DONE

@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING
 
 from orchestrator.admission import SOAKS
 from orchestrator.cli.output import cell
+from orchestrator.cli.sides import sides_of
 from orchestrator.lifecycle import TERMINAL_RUNS, CellState, RunState
 from orchestrator.progress import NOT_LED, PhaseProgress, Status
 
@@ -17,6 +18,7 @@ BARS = (8, 14, 22)
 
 
 EN_DASH = "\N{EN DASH}"
+_DOING = {"verify": "comparing", "undo": "undoing"}
 
 
 class _Look:
@@ -24,6 +26,7 @@ class _Look:
 
     def __init__(self, status: Status, phase: PhaseProgress) -> None:
         preview = status.run.purpose == "preview"
+        doing = _DOING.get(status.run.purpose, "restoring")
         done = phase.units - phase.waiting
         self.mark, self.colour, self.word = "○", "dim", "waiting"
         if phase.units and not phase.waiting:
@@ -41,7 +44,7 @@ class _Look:
         elif phase.state is CellState.HELD:
             self.mark, self.colour, self.word = "‖", "yellow", _held(phase)
         elif phase.state is CellState.OPEN:
-            self.mark, self.colour, self.word = "●", "blue", "restoring"
+            self.mark, self.colour, self.word = "●", "blue", doing
         elif done:
             waves = [at for at in status.cells if at.category == phase.category]
             following = next((at.wave for at in waves if at.waiting), None)
@@ -91,7 +94,9 @@ def headline(status: Status) -> str:
     """The run in one line."""
     run = status.run
     under_way = run.state is RunState.RUNNING
-    words = [f"{'preview' if run.purpose == 'preview' else 'run'} {run.id}"]
+    words = [f"{'run' if run.purpose == 'restore' else run.purpose} {run.id}"]
+    if run.about is not None:
+        words[0] += f" of {run.about}"
     words.append(str(run.state).replace("_", " "))
     if run.state is RunState.AWAITING_APPROVAL:
         words.append(f"{len(status.approvals)} of {status.approvals_needed} approvals")
@@ -127,19 +132,14 @@ def _bold_name(status: Status) -> "RenderableType":
 
 def phase_line(status: Status, phase: PhaseProgress) -> str:
     """One phase in one line of a log."""
-    books, preview = phase.books, status.run.purpose == "preview"
+    first, *others = sides_of(status.run.purpose, phase)
     parts = [
         f"{phase.units - phase.waiting:,} of {_counted(phase.units, 'user')}",
-        f"{books.restored + books.merged:,} {'would be restored' if preview else 'restored'}",
-    ]
-    parts += [
-        f"{number:,} {word}"
-        for number, word in (
-            (phase.failed, "failed"),
-            (books.quarantined + books.nameless, "quarantined"),
-            (books.lost, "lost"),
-        )
-        if number
+        *(
+            f"{side.number:,} {side.word}"
+            for side in (first, *others)
+            if side.number or side is first
+        ),
     ]
     over = status.run.state in TERMINAL_RUNS
     why = f" ({phase.why})" if phase.why and not over else ""
@@ -165,7 +165,6 @@ def _phases(status: Status, width: int) -> "RenderableType":
     from rich.table import Table
     from rich.text import Text
 
-    preview = status.run.purpose == "preview"
     roomy = width >= ROOMY
     bar = BARS[2] if roomy else BARS[1] if width >= ROOMY - 20 else BARS[0]
     table = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 2, 0, 0))
@@ -173,28 +172,24 @@ def _phases(status: Status, width: int) -> "RenderableType":
     table.add_column("PHASE", no_wrap=True)
     table.add_column("STATE", no_wrap=True, overflow="ellipsis")
     table.add_column("PROGRESS", no_wrap=True, min_width=bar + 6)
-    for name in ("WOULD RESTORE" if preview else "RESTORED", "FAILED"):
-        table.add_column(name, justify="right", no_wrap=True)
-    if roomy:
-        table.add_column("QUARANTINED", justify="right", no_wrap=True)
-    table.add_column("LOST", justify="right", no_wrap=True)
+    sides = [sides_of(status.run.purpose, phase) for phase in status.phases]
+    for side in sides[0] if sides else ():
+        if roomy or not side.roomy:
+            table.add_column(side.title, justify="right", no_wrap=True)
     under_way = status.run.state in {RunState.RUNNING, RunState.PAUSED}
     if under_way:
         table.add_column("ETA", no_wrap=True)
     for number, phase in enumerate(status.phases):
         look = _Look(status, phase)
-        books = phase.books
         cells = [
             Text(look.mark, style=look.colour),
             Text(phase.category),
             Text(look.word, style=look.colour),
             _bar(phase, bar),
-            _number(books.restored + books.merged),
-            _number(phase.failed, "red"),
         ]
-        if roomy:
-            cells.append(_number(books.quarantined + books.nameless, "yellow"))
-        cells.append(_number(books.lost, "yellow"))
+        cells += [
+            _number(side.number, side.colour) for side in sides[number] if roomy or not side.roomy
+        ]
         if under_way:
             cells.append(Text(eta(status, number), style="dim"))
         table.add_row(*cells)

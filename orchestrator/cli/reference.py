@@ -15,9 +15,10 @@ STATUSES = {
     Exit.UNEXPECTED: "something that nobody foresaw, a full disk, or an audit that found something",
     Exit.USAGE: "wrong usage, or a plan with errors; nothing was submitted",
     Exit.SOME_FAILED: "the run is finished, some units failed",
-    Exit.LOSSES: "the run is finished, and something is lost or quarantined that nobody accepted",
+    Exit.LOSSES: "the run is finished, and something is lost or quarantined that nobody accepted; "
+    "of a verify: something is not as it was left; of an undo: something was left as it is",
     Exit.HELD: "the run is held at a gate, or paused",
-    Exit.UNREACHABLE: "ledger, broker or engine cannot be reached",
+    Exit.UNREACHABLE: "server, ledger, broker or engine cannot be reached",
     Exit.REFUSED: "refused: an approval is missing, plan or data changed since the preview, the "
     "run was cancelled, or the installation cannot work as it is",
     Exit.INTERRUPTED: "ctrl-c; what goes on, and how to come back, is said",
@@ -42,7 +43,16 @@ read a page at a time.
 
 RUN is a run's id, the beginning of it, or `last`. Secrets never go on a command line: plans name
 them (`env:NAME`, `file:/path`), and what the installation needs is in `REINSTATE_…` variables
-([operations.md](operations.md)).
+([operations.md](operations.md)). Users are shown as references (`u_…`) and numbers (`#17`); who they
+are is told with a reason, which the audit log keeps (`reveal`, `users --reveal`).
+
+Every command asks the HTTP API: that of a server with `--server URL` (or `REINSTATE_SERVER`), with
+the token that `REINSTATE_TOKEN` or the file of `--token-file FILE` (or `REINSTATE_TOKEN_FILE`)
+holds; without a server the installation of this machine, in process. Both words may stand anywhere
+in a command. A server knows people by their tokens, so `--as`, `--author` and `--approve` are for
+one's own machine only. Lists that a plan names go along where they lie beside it; its other
+relative paths start at `--folder DIR` on the server. Whatever is asked twice because an answer was
+lost is done once.
 
 With `--wait`, where no engine runs and no broker is configured, broker, workers and conductor are
 started for as long as it takes. Ctrl-C stops them with the command; the run goes on with

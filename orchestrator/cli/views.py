@@ -57,7 +57,7 @@ def status(run: Run = "last", /, *, output: Format = "table") -> Exit:
     from orchestrator.cli.output import console, hint, print_document, say
     from orchestrator.cli.picture import picture
     from orchestrator.cli.session import asking
-    from orchestrator.cli.waiting import next_steps
+    from orchestrator.cli.waiting import found_by, next_steps
 
     with asking() as asked:
         run_id = asked.run(run)
@@ -66,7 +66,9 @@ def status(run: Run = "last", /, *, output: Format = "table") -> Exit:
             return Exit.DONE
         found = asked.status(run_id)
     console().print(picture(found))
-    if found.run.users is not None:
+    if found.run.about is not None and found.run.users is not None:
+        console().print("\n" + found_by(found), markup=False, soft_wrap=True)
+    elif found.run.users is not None:
         console().print()
         console().print(books_table(found), soft_wrap=True)
     if found.approvals:

@@ -1,7 +1,7 @@
 """Waits for a run: approves when asked to, keeps an engine alive, and says how it went."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from msgspec import structs
 
@@ -13,7 +13,7 @@ from orchestrator.cli.picture import picture
 from orchestrator.client.asking import Client
 from orchestrator.client.following import following
 from orchestrator.errors import Refused
-from orchestrator.findings import VERIFY
+from orchestrator.findings import VERIFY, drifts, undone, would_be_undone
 from orchestrator.lifecycle import CellState, RunState
 from orchestrator.progress import NOT_LED, Status
 
@@ -126,16 +126,39 @@ def explain(status: Status, *, again: bool = True, remote: bool = False) -> None
     """The last picture, where a log was shown so far (`again`), and what to do next."""
     if again and not notices().is_terminal:
         notices().print(picture(status))
+    if status.run.about is not None and status.over:
+        say(found_by(status))
     for line in next_steps(status, remote=remote):
         hint(line)
+
+
+def found_by(status: Status) -> str:
+    """What a verify or an undo has found or done, in its own words."""
+    if status.run.purpose != VERIFY:
+        return counted(undone(status.books))
+    again = counted(would_be_undone(status.books))
+    return f"{counted(drifts(status.books))}\nan undo would now find {again}"
+
+
+def counted(places: Mapping[str, int]) -> str:
+    """Sums by finding, as a sentence."""
+    parts = [
+        f"{number:,} {word.replace('_', ' ')}"
+        for word, number in places.items()
+        if word != "places" and number
+    ]
+    total = places.get("places", 0)
+    return f"{total:,} place{'' if total == 1 else 's'}: {', '.join(parts) or 'nothing there'}"
 
 
 def next_steps(status: Status, *, remote: bool = False) -> Sequence[str]:
     """What an operator can do about a run as it stands; `remote`: a server knows who asks."""
     run_id = status.run.id
     as_whom = "" if remote else " --as NAME"
-    if status.run.purpose in {"preview", VERIFY}:
+    if status.run.purpose == "preview":
         return ()
+    if status.run.about is not None and exit_of(status) is Exit.LOSSES:
+        return (f"whose they are: reinstate users {run_id} --limit 0",)
     match exit_of(status):
         case Exit.SOME_FAILED:
             return (

@@ -11,7 +11,7 @@ from rich.console import Console
 
 from orchestrator.admission import SOAKS
 from orchestrator.books import Books
-from orchestrator.cli.exits import Exit, exit_of, outcome_of
+from orchestrator.cli.exits import Exit, exit_of
 from orchestrator.cli.live import is_stuck
 from orchestrator.cli.picture import duration, eta, headline, phase_line, picture, span
 from orchestrator.lifecycle import CellState, RunState, UnitState
@@ -190,7 +190,7 @@ def test_durations_have_two_units_at_most():
 def test_every_end_has_its_status_and_word(state, more, status_code, outcome):
     found = status(phase("contacts", **more), state=state)
     assert exit_of(found) == status_code
-    assert outcome_of(found) == outcome
+    assert found.ending == outcome
 
 
 def test_accepted_losses_are_no_failure():
