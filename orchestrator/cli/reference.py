@@ -43,8 +43,8 @@ read a page at a time.
 
 RUN is a run's id, the beginning of it, or `last`. Secrets never go on a command line: plans name
 them (`env:NAME`, `file:/path`), and what the installation needs is in `REINSTATE_…` variables
-([operations.md](operations.md)). Users are shown as references (`u_…`) and numbers (`#17`); who they
-are is told with a reason, which the audit log keeps (`reveal`, `users --reveal`).
+([operations.md](operations.md)). Users are shown as references (`u_…`) and numbers (`#17`); who
+they are is told with a reason, which the audit log keeps (`reveal`, `users --reveal`).
 
 Every command asks the HTTP API: that of a server with `--server URL` (or `REINSTATE_SERVER`), with
 the token that `REINSTATE_TOKEN` or the file of `--token-file FILE` (or `REINSTATE_TOKEN_FILE`)
