@@ -3,6 +3,7 @@
 # make simulate  whole runs under seeded faults: SEEDS=0..2000, or SEED=17 with its history
 # make sweep   kill a worker at each of its writes in turn
 # make chaos   break real processes at random: SECONDS=180 SEED=… LEDGER=postgresql|sqlite
+# make fuzz    the API asked in whatever ways its document allows: EXAMPLES=200 a route
 # make check   lint, types, layers, dead code, spelling
 # make bench   every comparison of benchmarks/, as ratios
 # make lock    new versions of everything, with hashes
@@ -27,7 +28,7 @@ PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check --no-input
 PROCESSES ?= $(shell count=$$(getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2); \
 	echo $$((count < 2 ? 2 : count > 8 ? 8 : count)))
 
-.PHONY: demo test simulate sweep chaos check format bench lock clean
+.PHONY: demo test simulate sweep chaos fuzz check format bench lock clean
 
 demo: $(VENV)/.run
 	$(BIN)/reinstate demo
@@ -45,6 +46,10 @@ chaos: $(VENV)/.test
 	$(BIN)/python -m tests.faults.chaos --seconds $(or $(SECONDS),180) \
 		--seed $(or $(SEED),$(shell date +%s)) --ledger $(or $(LEDGER),postgresql)
 	$(BIN)/python -m pytest tests/faults/slow.py
+
+fuzz: $(VENV)/.test
+	REINSTATE_LOG=error $(BIN)/python -m tests.integration.api.fuzzing \
+		--examples $(or $(EXAMPLES),200)
 
 check: $(VENV)/.test $(VENV)/.lint
 	$(BIN)/ruff check .

@@ -33,11 +33,21 @@ def nothing() -> Response:
     return Response(status_code=HTTPStatus.NO_CONTENT)
 
 
-def returns(kind: type[Struct], status: int = HTTPStatus.OK) -> dict[int | str, dict[str, Any]]:
-    """For `responses=` of a route: its answer, as OpenAPI shows it."""
+def returns(
+    kind: type[Struct], status: int = HTTPStatus.OK, *, others: Sequence[str] = ()
+) -> dict[int | str, dict[str, Any]]:
+    """For `responses=` of a route: its answer, as OpenAPI shows it; `others`: in other forms."""
     _SEEN[kind.__name__] = kind
-    schema = {"$ref": _REF.format(name=kind.__name__)}
-    return _content(status, schema)
+    found = _content(status, {"$ref": _REF.format(name=kind.__name__)})
+    for media in others:
+        found[int(status)]["content"][media] = {"schema": {"type": "string"}}
+    return found
+
+
+def returns_as(*media: str) -> dict[int | str, dict[str, Any]]:
+    """The same of an answer that is no JSON; its route has `response_class=Response`."""
+    content = {one: {"schema": {"type": "string"}} for one in media}
+    return {int(HTTPStatus.OK): {"description": HTTPStatus.OK.phrase, "content": content}}
 
 
 def returns_page(kind: type[Struct]) -> dict[int | str, dict[str, Any]]:

@@ -12,7 +12,7 @@ from msgspec import Struct
 from pydantic import Field
 from starlette.responses import Response, StreamingResponse
 
-from orchestrator.api.answers import answer, returns, returns_page
+from orchestrator.api.answers import answer, returns, returns_as, returns_page
 from orchestrator.api.cursors import place_of
 from orchestrator.api.gate import LARGEST_WITH_FILES, GatedRoute, Who
 from orchestrator.api.given import CursorText, Given, Limit, Number, Reason, SaidWhy
@@ -87,7 +87,11 @@ def list_reasons(run: RunId, asked: Asked) -> Response:
     return answer({"rows": asked.progress.reasons(run), "next": None})
 
 
-@router.post("/runs/{run}/quarantine/{number}/raw")
+@router.post(
+    "/runs/{run}/quarantine/{number}/raw",
+    response_class=Response,
+    responses=returns_as("application/octet-stream"),
+)
 def raw_copy(run: RunId, number: Number, given: SaidWhy, asked: Asked, who: Who) -> Response:
     """The bytes of one copy as they were found. The audit log keeps who asked and why."""
     found = asked.revealing.copy(run, number, who=who.holder, reason=given.reason)
@@ -101,7 +105,11 @@ def raw_copy(run: RunId, number: Number, given: SaidWhy, asked: Asked, who: Who)
     )
 
 
-@router.post("/runs/{run}/quarantine/export")
+@router.post(
+    "/runs/{run}/quarantine/export",
+    response_class=Response,
+    responses=returns_as("application/jsonl"),
+)
 def export(run: RunId, given: SaidWhy, asked: Asked, who: Who) -> Response:
     """Every copy with its bytes (base64) and evidence, one JSON object a line."""
     copies = asked.revealing.copies(run, who=who.holder, reason=given.reason)

@@ -7,7 +7,7 @@ from msgspec import Struct
 from starlette.responses import Response
 
 from orchestrator import VERSION
-from orchestrator.api.answers import answer, returns
+from orchestrator.api.answers import answer, returns, returns_as
 from orchestrator.api.gate import GatedRoute, Who
 from orchestrator.api.installation import Asked
 from orchestrator.ledger import versions
@@ -37,7 +37,9 @@ def ready(asked: Asked) -> Response:
     return answer(Health(status="ok", version=VERSION))
 
 
-@router.get("/metrics", tags=["health"])
+@router.get(
+    "/metrics", tags=["health"], response_class=Response, responses=returns_as("text/plain")
+)
 def metrics(asked: Asked, who: Who) -> Response:
     """Numbers for Prometheus; of runs, those that this caller sees."""
     gauges = partial(asked.gauges.collect, who.sees)

@@ -10,7 +10,7 @@ from msgspec import Struct
 from pydantic import Field
 from starlette.responses import Response, StreamingResponse
 
-from orchestrator.api.answers import answer, nothing, returns
+from orchestrator.api.answers import answer, nothing, returns, returns_as
 from orchestrator.api.gate import GatedRoute, Who
 from orchestrator.api.given import SMALL, Given, Name, NeededReason, Reason, SaidWhy, UserPath
 from orchestrator.api.installation import Asked, Installation
@@ -73,7 +73,9 @@ def users_link(
     )
 
 
-@router.post("/runs/{run}/links")
+@router.post(
+    "/runs/{run}/links", response_class=Response, responses=returns_as("application/jsonl")
+)
 def issue_links(run: RunId, given: ManyLinks, asked: Asked, who: Who) -> Response:
     """Everybody's link with their id, one JSON object a line, in the order of their numbers.
 

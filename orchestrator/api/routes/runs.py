@@ -126,7 +126,7 @@ def get_inventory(run: RunId, asked: Asked) -> Response:
     return answer(Inventory(found=asked.progress.inventory(run)))
 
 
-@router.get("/runs/{run}/report", responses=returns(Report))
+@router.get("/runs/{run}/report", responses=returns(Report, others=("text/markdown", "text/html")))
 def get_report(
     run: RunId, asked: Asked, form: Literal["json", "markdown", "html"] = "json"
 ) -> Response:
