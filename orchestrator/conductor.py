@@ -22,7 +22,15 @@ from orchestrator.causes import Cause
 from orchestrator.doorbell import CeleryDoorbell, Doorbell
 from orchestrator.errors import ReinstateError, Unavailable
 from orchestrator.flow_control import Circuit, Flow, sources_of
-from orchestrator.ledger import expansion, flow, leadership, leases, pressure, setting_back
+from orchestrator.ledger import (
+    expansion,
+    flow,
+    leadership,
+    leases,
+    pressure,
+    previews,
+    setting_back,
+)
 from orchestrator.ledger.database import Ledger
 from orchestrator.ledger.outcomes import fail_lone_unit
 from orchestrator.ledger.pressure import Targets
@@ -313,6 +321,7 @@ class Conductor:
             busy |= flow.release_waiting(connection, run_id, cell) > 0
         over = all(fact.ended == fact.units for fact in facts.values())
         if over or not flow.unfinished_batches(connection, run_id):
+            previews.seal(connection, run_id)
             return flow.move_run(
                 connection, run_id, RunState.RUNNING, RunState.FINISHED, finished_at=now
             )

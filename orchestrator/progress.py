@@ -18,7 +18,7 @@ from sqlalchemy import ColumnElement, Connection, Row, Table, and_, func, select
 from orchestrator.admission import approvals_needed
 from orchestrator.books import FIELDS, Books
 from orchestrator.errors import NotFound
-from orchestrator.ledger import bulletins, leadership
+from orchestrator.ledger import bulletins, leadership, previews
 from orchestrator.ledger.database import Ledger
 from orchestrator.ledger.flow import moment
 from orchestrator.ledger.keys import Ids, Sealed, opened
@@ -131,6 +131,8 @@ class Status(Struct, frozen=True, kw_only=True):
     """Seconds since it started, or that it took; None before it started."""
     measured: float | None = None
     """Over how many seconds the speed was measured."""
+    previewed: str | None = None
+    """The preview whose counts are part of what is approved."""
     promised: datetime | None = None
     """By when the public was promised the next update."""
     overdue: float | None = None
@@ -292,6 +294,7 @@ class Progress:
                 accepted_by=row.accepted_by,
                 elapsed=_elapsed(row, now),
                 measured=measured,
+                previewed=_previewed(connection, row),
                 promised=None if promise is None else moment(promise.due),
                 overdue=None if promise is None else promise.late_ms / 1000 or None,
             )
@@ -840,6 +843,13 @@ def _speed(
         return rate, None, seconds
     slow, fast = moving[len(moving) // 4], moving[(3 * len(moving)) // 4]
     return rate, (units_left / fast, units_left / slow), seconds
+
+
+def _previewed(connection: Connection, row: Row[Any]) -> str | None:
+    if row.expected_digest is None or row.purpose == "preview":
+        return None
+    found = previews.find(connection, row.expected_digest)
+    return None if found is None else str(found.id)
 
 
 def _elapsed(row: Row[Any], now: int) -> float | None:

@@ -18,7 +18,7 @@ from orchestrator.causes import Cause
 from orchestrator.errors import NotFound, Refused, Unavailable
 from orchestrator.findings import UNDO
 from orchestrator.items import UserId
-from orchestrator.ledger import audit_log, choices, flow, troubles
+from orchestrator.ledger import audit_log, choices, flow, previews, troubles
 from orchestrator.ledger.database import Ledger, insert_missing
 from orchestrator.ledger.keys import Ids, keys_of, new_list_key
 from orchestrator.ledger.priority import move_to_front
@@ -100,6 +100,8 @@ class Runs:
         run_id = self._new_id()
         with self._ledger.begin() as connection:
             now = self._ledger.clock(connection)
+            if given.expected_digest is not None:
+                _must_be_previewed(connection, given)
             connection.execute(
                 insert(run).values(
                     id=run_id,
@@ -481,6 +483,18 @@ def _row(connection: Connection, run_id: str) -> Any:
     if row is None:
         raise NotFound("there is no such run", hint="list them: reinstate runs")
     return row
+
+
+def _must_be_previewed(connection: Connection, given: Submission) -> None:
+    """A preview of just this plan, by this release, ended with the digest that is expected."""
+    found = previews.find(connection, given.expected_digest or "")
+    again = "look again: reinstate preview PLAN"
+    if found is None:
+        raise Refused("no preview that has ended has this digest", hint=again)
+    if found.plan_digest != given.plan.digest:
+        raise Refused("the plan changed since that preview; nothing was submitted", hint=again)
+    if found.code_version != orchestrator.VERSION:
+        raise Refused("that preview was made by another release", hint=again)
 
 
 def must_not_be_undone(connection: Connection, run_id: str) -> None:

@@ -14,7 +14,7 @@ from sqlalchemy import Connection, delete, func, select, update
 
 from orchestrator.errors import LeaseLost, Refused, Unavailable
 from orchestrator.items import UserId
-from orchestrator.ledger import leases
+from orchestrator.ledger import leases, previews
 from orchestrator.ledger.database import insert_all
 from orchestrator.ledger.flow import moment
 from orchestrator.ledger.keys import Ids
@@ -248,9 +248,15 @@ def _record(
             connection, held.run, row.plan_digest, row.code_version, inventories, roll.fingerprint
         )
         why = None
-        if row.expected_digest is not None and row.expected_digest != digest:
-            why = "plan or data changed since the preview; preview again"
+        inspected = digest
+        if row.expected_digest is not None:
+            preview = previews.find(connection, row.expected_digest)
+            if preview is not None:
+                digest = previews.together(connection, preview, inspected)
+            if row.expected_digest != digest:
+                why = "plan or data changed since the preview; preview again"
         inventory = {
+            previews.INSPECTED: inspected,
             "sources": msgspec.to_builtins(inventories),
             "capabilities": msgspec.to_builtins(capabilities),
             "ambiguous": mistakable,

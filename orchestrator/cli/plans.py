@@ -1,5 +1,6 @@
 """Commands about plans: check, preview, submit."""
 
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -22,6 +23,7 @@ Folder = Annotated[
     Takes("DIR"),
 ]
 LARGEST = 1024 * 1024 + 1
+_DIGEST = re.compile(r"[0-9a-f]{64}", re.ASCII)
 
 
 def check(plan: PlanFile, /) -> Exit:
@@ -100,6 +102,8 @@ def submit(
     from orchestrator.cli.waiting import wait_for
     from orchestrator.lifecycle import RunState
 
+    if preview is not None and not _DIGEST.fullmatch(preview):
+        raise PlanInvalid("this is not a digest", hint="`preview` ends with the one to give")
     approvers = list(dict.fromkeys(operator(name) for name in approve or ()))
     with asking(author) as asked:
         for name in approvers:

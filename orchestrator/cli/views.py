@@ -75,6 +75,8 @@ def status(run: Run = "last", /, *, output: Format = "table") -> Exit:
         console().print(f"\napproved by {', '.join(found.approvals)}", markup=False)
     if found.accepted_by:
         console().print(f"losses accepted by {found.accepted_by}", markup=False)
+    if found.previewed:
+        console().print(f"previewed by {found.previewed}", markup=False)
     if found.digest:
         console().print(f"digest {found.digest}", markup=False, soft_wrap=True)
     for warning in found.warnings:

@@ -529,6 +529,41 @@ def test_a_preview_counts_what_a_run_does_and_writes_nothing(service):
     assert books(service, preview) == books(service, run)
 
 
+def test_what_a_preview_counted_is_part_of_what_is_approved(service):
+    plain = service.submit(plan(approvals=1))
+    service.go_on()
+    preview = service.run(plan(approvals=1), preview=True)
+    looked_at = service.status(preview).digest
+    run = service.submit(plan(approvals=1), expected_digest=looked_at)
+    service.go_on()
+    assert service.status(run).digest == looked_at
+    assert service.status(run).previewed == preview
+    assert service.status(plain).digest != looked_at
+    assert service.status(plain).previewed is None
+
+
+def test_what_is_live_does_not_change_the_digest_of_a_preview(service):
+    first = service.run(plan(), preview=True)
+    settle(service, service.run(plan()))
+    second = service.run(plan(), preview=True)
+    assert books(service, first) != books(service, second)
+    assert service.status(first).digest == service.status(second).digest
+    sample = service.run(plan(), preview=True, sample=1)
+    assert service.status(sample).digest != service.status(first).digest
+
+
+@pytest.mark.guarantee(7)
+def test_a_digest_that_no_preview_of_this_plan_has_is_refused_before_anything_is_submitted(service):
+    preview = service.run(plan(), preview=True)
+    digest = service.status(preview).digest
+    before = service.progress.runs()
+    with pytest.raises(Refused, match="no preview that has ended"):
+        service.submit(plan(), expected_digest="0" * 64)
+    with pytest.raises(Refused, match="the plan changed since"):
+        service.submit(plan(approvals=2), expected_digest=digest)
+    assert service.progress.runs() == before
+
+
 def test_a_run_is_refused_when_the_data_changed_since_its_preview(service):
     preview = service.run(plan(), preview=True)
     source.put("core", people(6))
