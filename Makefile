@@ -4,6 +4,7 @@
 # make sweep   kill a worker at each of its writes in turn
 # make chaos   break real processes at random: SECONDS=180 SEED=… LEDGER=postgresql|sqlite
 # make fuzz    the API asked in whatever ways its document allows: EXAMPLES=200 a route
+# make million  the pages of a run of 1,000,000 users, in a browser: USERS=1000000
 # make check   lint, types, layers, dead code, spelling
 # make bench   every comparison of benchmarks/, as ratios
 # make lock    new versions of everything, with hashes
@@ -28,7 +29,7 @@ PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check --no-input
 PROCESSES ?= $(shell count=$$(getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2); \
 	echo $$((count < 2 ? 2 : count > 8 ? 8 : count)))
 
-.PHONY: demo test simulate sweep chaos fuzz check format bench lock clean
+.PHONY: demo test simulate sweep chaos fuzz million check format bench lock clean
 
 demo: $(VENV)/.run
 	$(BIN)/reinstate demo
@@ -50,6 +51,9 @@ chaos: $(VENV)/.test
 fuzz: $(VENV)/.test
 	REINSTATE_LOG=error $(BIN)/python -m tests.integration.api.fuzzing \
 		--examples $(or $(EXAMPLES),200)
+
+million: $(VENV)/.test
+	USERS=$(or $(USERS),1000000) $(BIN)/python -m pytest -rP tests/browser/test_many_users.py
 
 check: $(VENV)/.test $(VENV)/.lint
 	$(BIN)/ruff check .
