@@ -230,6 +230,13 @@ class Capabilities(Struct, frozen=True, kw_only=True):
     tombstones: bool
     """It tells what its users deleted, and when."""
     notes: tuple[str, ...] = ()
+    removes: bool | None = None
+    """A removal takes exactly the version that it names; None: where it compares and sets."""
+
+    @property
+    def can_remove(self) -> bool:
+        """Whether an undo may take anything away."""
+        return self.compare_and_set if self.removes is None else self.removes
 
 
 class Entry(Struct, frozen=True, kw_only=True, gc=False):

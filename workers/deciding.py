@@ -3,7 +3,7 @@
 The only place where a category, a scene and `reconcile.decide` meet. Nothing is changed here.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 
 from msgspec import Struct
@@ -100,8 +100,9 @@ def left_out(one: Open) -> bool:
 class Deciding:
     """Looks at the target and decides about the items of one batch, chunk by chunk."""
 
-    def __init__(self, task: Assignment) -> None:
+    def __init__(self, task: Assignment, beat: Callable[[], None]) -> None:
         self._task = task
+        self._beat = beat
         self._seen: tuple[UserId, Scene] | None = None
         """What the last chunk saw, where it was all one user's."""
         self._survey: Survey | None = None
@@ -162,6 +163,7 @@ class Deciding:
                 wanted,
                 recovered=lambda owner, ident: units[owner].recovered(ident),
                 survey=self._surveyed(wanted, anew=anew),
+                beat=self._beat,
             )
             alone = len(wanted) == 1 and not task.category.bulky
             self._seen = (next(iter(wanted)), scene) if alone else None

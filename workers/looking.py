@@ -122,12 +122,14 @@ def look(
     *,
     recovered: Callable[[UserId, Ident], bool],
     survey: Survey | None = None,
+    beat: Callable[[], None] = lambda: None,
 ) -> Scene:
     """Survey the owners in `wanted` and read what matters of what they have.
 
     Everything is read, except of bulky categories: of those, only the refs that are wanted. What
     has an ident that was not `recovered` may be something typed in again. `survey`: what an
     earlier one told of the only owner; what is not there any more counts as deleted by its user.
+    `beat` is called now and then.
     """
     scene = Scene()
     to_read: list[Entry] = []
@@ -144,7 +146,8 @@ def look(
         elif not category.bulky or entry.ref in wanted[entry.owner]:
             to_read.append(entry)
     to_read.sort(key=lambda entry: entry.ref not in wanted[entry.owner])
-    for entry, live in _fetched(target, name, to_read):
+    beat()
+    for entry, live in _fetched(target, name, to_read, beat):
         if live is None and survey is not None:
             scene.graves[entry.owner, entry.ref] = Tombstone(ref=entry.ref)
         ident = _note_live(scene, category, entry, live)
@@ -156,12 +159,13 @@ def look(
 
 
 def _fetched(
-    target: Target, name: str, entries: Sequence[Entry]
+    target: Target, name: str, entries: Sequence[Entry], beat: Callable[[], None]
 ) -> Iterator[tuple[Entry, Live | None]]:
     remaining = iter(entries)
     while chunk := list(islice(remaining, FETCHED_AT_ONCE)):
         places = [Place(owner=entry.owner, ref=entry.ref) for entry in chunk]
         yield from zip(chunk, target.fetch(name, places), strict=True)
+        beat()
 
 
 def _note_live(scene: Scene, category: Category, entry: Entry, live: Live | None) -> Ident | None:

@@ -1,6 +1,7 @@
 """Holds a phase to what its plan allows its target: items and bytes a second, over all workers."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from typing import Final, TypeVar
 
 from orchestrator.ledger.leases import Batch
 from orchestrator.ledger.pressure import reserve
@@ -8,6 +9,42 @@ from orchestrator.plan import Limits
 from workers.workplace import Workplace
 
 BEAT_SECONDS = 0.5
+FIRST_STRIDE: Final = 200
+"""Items that a target gets at once while nobody knows how fast it is."""
+_SHARE: Final = 0.125
+"""Of a lease, for which a target may keep a worker from its heartbeat."""
+
+T = TypeVar("T")
+
+
+class Stride:
+    """Gives a target so much at once that it is done in time for a heartbeat.
+
+    A worker that does not beat for a lease is taken for dead and ends itself; a slow server needs
+    longer than that for a chunk.
+    """
+
+    def __init__(self, work: Workplace, beat: Callable[[], None]) -> None:
+        self._work = work
+        self._beat = beat
+        self._rate: float | None = None
+        """Items a second, of the slowest portion so far."""
+
+    def portions(self, items: Sequence[T]) -> Iterator[Sequence[T]]:
+        """The items in order, some at a time; between two portions beats the heart."""
+        seconds = self._work.lease_ms / 1000 * _SHARE
+        at = 0
+        while at < len(items):
+            rate = self._rate
+            most = FIRST_STRIDE if rate is None else max(1, int(min(rate * seconds, len(items))))
+            portion = items[at : at + most]
+            began = self._work.monotonic()
+            yield portion
+            spent = self._work.monotonic() - began
+            told = len(portion) / spent if spent > 0 else float("inf")
+            self._rate = told if rate is None else min(told, rate * 2)
+            at += len(portion)
+            self._beat()
 
 
 class Throttle:

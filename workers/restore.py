@@ -54,7 +54,7 @@ class Restoration:
         """The journal was asked; of users of whom nothing was recovered it need not be."""
         self._unread = False
         """A source is away."""
-        self._deciding = Deciding(task)
+        self._deciding = Deciding(task, self._tenure.beat)
         self._writing = Writing(work, task, self._tenure, throttle)
 
     def carry_out(self) -> None:

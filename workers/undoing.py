@@ -65,9 +65,9 @@ class Undo:
         self._going = going
         self._tenure = Tenure(going.work, going.held, going.ring)
         self._throttle = Throttle(going.work, going.held, going.phase.limits)
-        self._exact = going.site.capabilities.get(
+        self._able = going.site.capabilities.get(
             going.phase.to, Capabilities(create_only=True, compare_and_set=False, tombstones=False)
-        ).compare_and_set
+        )
         self._found = {unit.work.user: _out_of_sight(unit) for unit in going.units}
         self._meant: dict[Place, Step] = {
             Place(owner=unit.work.owner, ref=ref): trail.last
@@ -142,7 +142,9 @@ class Undo:
         """Why what could be undone may not be."""
         if undone is Undone.ALREADY:
             return None
-        if there.live is not None and not self._exact:
+        removing = undone is Undone.REMOVED
+        able = self._able.can_remove if removing else self._able.compare_and_set
+        if there.live is not None and not able:
             return Why.UNSAFE
         if undone is Undone.PUT_BACK and spot.unit.work.declined:
             return Why.DECLINED

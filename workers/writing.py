@@ -21,7 +21,7 @@ from orchestrator.reconcile import Hand
 from workers.assignment import Assignment, declined
 from workers.deciding import Open, Planned, left_out
 from workers.journal import Before, Intent, seal_intents
-from workers.pace import Throttle
+from workers.pace import Stride, Throttle
 from workers.tenure import Tenure
 from workers.workplace import Workplace
 
@@ -36,6 +36,8 @@ class Writing:
         self._task = task
         self._tenure = tenure
         self._throttle = throttle
+        self._writes = Stride(work, tenure.beat)
+        self._reads = Stride(work, tenure.beat)
         self.proved = False
         """Something was written and read back."""
 
@@ -76,9 +78,9 @@ class Writing:
     def _written(self, planned: Sequence[Planned]) -> Sequence[Written]:
         """Hand the writes to the target, and note how long it took."""
         began = self._work.monotonic()
-        answers = self._task.target.write(
-            self._task.phase.restore, [plan.write for plan in planned]
-        )
+        answers: list[Written] = []
+        for some in self._writes.portions([plan.write for plan in planned]):
+            answers.extend(self._task.target.write(self._task.phase.restore, some))
         so_far = self._tenure.answers
         self._tenure.answers = replace(
             so_far,
@@ -86,6 +88,14 @@ class Writing:
             spent_ms=so_far.spent_ms + int((self._work.monotonic() - began) * 1000),
         )
         return answers
+
+    def _fetched(self, planned: Sequence[Planned]) -> list[Live | None]:
+        """What is at the places of these writes now."""
+        places = [Place(owner=plan.write.owner, ref=plan.write.ref) for plan in planned]
+        found: list[Live | None] = []
+        for some in self._reads.portions(places):
+            found.extend(self._task.target.fetch(self._task.phase.restore, some))
+        return found
 
     # Before -------------------------------------------------------------------------------------
 
@@ -100,10 +110,7 @@ class Writing:
             (replaced if plan.overwrites and plan.before is None else kept).append(plan)
         if not replaced:
             return kept, befores
-        found = self._task.target.fetch(
-            self._task.phase.restore,
-            [Place(owner=plan.write.owner, ref=plan.write.ref) for plan in replaced],
-        )
+        found = self._fetched(replaced)
         for plan, live in zip(replaced, found, strict=True):
             if live is None or live.entry.version != plan.write.expected:
                 befores.vanished.append(plan.open)
@@ -176,10 +183,7 @@ class Writing:
 
     def _verify(self, done: list[Planned], rows: dict[int, tuple[int, list[Intent]]]) -> list[Open]:
         """Read back what was written; what is not there any more is looked at again."""
-        found = self._task.target.fetch(
-            self._task.phase.restore,
-            [Place(owner=plan.write.owner, ref=plan.write.ref) for plan in done],
-        )
+        found = self._fetched(done)
         lost: list[Open] = []
         proven: dict[int, set[str]] = {}
         for plan, live in zip(done, found, strict=True):

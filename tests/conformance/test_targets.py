@@ -138,6 +138,7 @@ def test_inspection_finds_what_the_target_promises(example, target):
     assert found.create_only == example.promises.create_only
     assert found.compare_and_set == example.promises.compare_and_set
     assert found.tombstones == example.promises.tombstones
+    assert found.can_remove == example.can_remove()
 
 
 def test_the_probe_leaves_nothing_behind(example, target):

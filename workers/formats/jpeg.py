@@ -29,6 +29,9 @@ _CODED: Final = frozenset({0, *range(0xD0, 0xD8)})
 """What follows 0xFF within coded data: the mark of a plain 0xFF, and restarts."""
 _MARKER: Final = re.compile(rb"\xff+[\x01-\xfe]")
 
+_LONG: Final = 256 * 1024
+"""Bytes of coded data that are walked in Python."""
+_STRETCH: Final = 1024 * 1024
 _MOST_SCANS: Final = 500  # what libjpeg-turbo's own tests allow; real files have 1 to 12
 _ADOBE_LENGTH: Final = 12
 _EIGHT_BITS: Final = 8
@@ -143,13 +146,32 @@ def _segment_end(data: bytes, at: int) -> int:
 
 def _end_of_scan(data: bytes, start: int) -> int:
     """Where the marker after coded data begins."""
+    at, near = data.find(0xFF, start), min(len(data) - 1, start + _LONG)
     # Ten times faster than a regular expression: only every 256th byte is looked at in Python.
-    at = data.find(0xFF, start)
-    while 0 <= at < len(data) - 1:
+    while 0 <= at < near:
         if data[at + 1] not in _CODED and data[at + 1] != 0xFF:  # noqa: PLR2004  a fill byte
             return at
         at = data.find(0xFF, at + 1)
-    raise broken(data, start, Reason.CUT, "no end marker after the scan")
+    if at >= 0:
+        at = _end_of_long_scan(data, at)
+    if at < 0:
+        raise broken(data, start, Reason.CUT, "no end marker after the scan")
+    return at
+
+
+def _end_of_long_scan(data: bytes, start: int) -> int:
+    """The same with numpy, which the decoder needs as well: five times faster yet; -1: nowhere."""
+    import numpy as np  # noqa: PLC0415  heavy: only who has large pictures pays
+
+    coded = np.zeros(256, dtype=bool)
+    coded[[*_CODED, 0xFF]] = True
+    for begin in range(start, len(data) - 1, _STRETCH):
+        stretch = np.frombuffer(data, np.uint8, min(_STRETCH + 1, len(data) - begin), begin)
+        marks = np.flatnonzero(stretch[:-1] == 0xFF)  # noqa: PLR2004  what markers begin with
+        ends = marks[~coded[stretch[marks + 1]]]
+        if ends.size:
+            return begin + int(ends[0])
+    return -1
 
 
 def _segment(data: bytes, marker: int, at: int, end: int, walk: _Walk) -> None:

@@ -179,6 +179,7 @@ class WebdavTarget:
             compare_and_set=conduct.replaces,
             tombstones=False,
             notes=tuple(notes),
+            removes=conduct.removes,
         )
 
     def _prober(self) -> UserId:

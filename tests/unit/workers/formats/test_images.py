@@ -11,6 +11,7 @@ from orchestrator.errors import ItemRejected
 from orchestrator.reasons import Reason
 from tests.unit.workers.formats import pictures
 from tests.unit.workers.formats.pictures import ALL, GIF, HEIC, JPEG, PNG, PROGRESSIVE, WEBP, saved
+from workers.formats import jpeg
 from workers.formats.image_kinds import ImageKind, is_wrong_suffix
 from workers.formats.images import Limits, examine
 
@@ -42,6 +43,15 @@ def test_a_whole_picture_of_every_format_is_taken_with_its_size(suffix):
     assert found.media.suffix == suffix
     assert found.end == len(ALL[suffix])
     assert (found.width, found.height) in {(320, 240), (64, 48), (64, 64)}
+
+
+@pytest.mark.parametrize("stretch", [16, 1000, 10**6])
+def test_a_long_picture_ends_where_a_short_one_would(monkeypatch, stretch):
+    monkeypatch.setattr(jpeg, "_LONG", 0)
+    monkeypatch.setattr(jpeg, "_STRETCH", stretch)
+    for data in (JPEG, PROGRESSIVE):
+        assert examine(data).end == len(data)
+        assert reason_for(data[: len(data) * 3 // 4]) is Reason.CUT
 
 
 @pytest.mark.parametrize("suffix", ["jpg", "png", "webp", "gif", "heic", "avif", "jp2", "bmp"])
