@@ -61,6 +61,7 @@ LEARNS_FROM = 500
 """Units; from there on, whenever twice as many have ended."""
 LOOKED_AT = 500
 """So many waiting batches of a cell are looked at in a tick, or it grew with the run."""
+PACE_KEPT = 0.8
 LEADS_MS = 10_000
 """How long a leader that fell silent is waited for."""
 
@@ -98,6 +99,11 @@ class Conductor:
         self._awaiting: dict[str, int] = {}
         """The same, of units that wait for another phase of their user."""
         self._targets = Targets()
+        self._purposes: dict[str, str] = {}
+        self._out = 0
+        """Batches that were out after the last tick."""
+        self._pace = 0.0
+        """How many of them end from tick to tick: the most of late."""
         self._latest = 0
         """The ledger's time at the last tick that led."""
         self.tally = Tally()
@@ -126,9 +132,12 @@ class Conductor:
                 return False
             self._follow_clock(connection, now)
             busy = self._reclaim(connection, now)
-            for run_id, state in flow.active_runs(connection):
+            active = flow.active_runs(connection)
+            for run_id, state in active:
                 busy |= self._look_after(connection, run_id, state, now)
-            rings = self._dispatch(connection, now)
+            if busy:
+                active = flow.active_runs(connection)
+            rings = self._dispatch(connection, active, now)
         if rings:
             self.tally.count("reinstate_dispatched_batches_total", by=len(rings))
             self._doorbell.ring(rings, expires=self._lease_ms / 1000)
@@ -142,14 +151,18 @@ class Conductor:
             self._targets = Targets()
         self._latest = now
 
-    def _dispatch(self, connection: Connection, now: int) -> list[leases.Ring]:
+    def _dispatch(
+        self, connection: Connection, active: Sequence[tuple[str, RunState]], now: int
+    ) -> list[leases.Ring]:
         """Hand out what workers and targets have room for."""
         out = pressure.batches_out(connection)
         at_work = sum(
             number for (_, _, state), number in out.items() if state is BatchState.RUNNING
         )
-        room = (self._window or flow_control.whole_window(at_work)) - sum(out.values())
-        active = flow.active_runs(connection)
+        still_out = sum(out.values())
+        self._pace = max(self._out - still_out, self._pace * PACE_KEPT)
+        window = flow_control.whole_window(at_work, ended=round(self._pace))
+        room = (self._window or window) - still_out
         inspecting = [run_id for run_id, state in active if state is RunState.INSPECTING]
         rings = leases.dispatch(connection, inspecting, now=now, lease_ms=self._lease_ms, room=room)
         lanes: list[leases.Lane] = []
@@ -177,10 +190,13 @@ class Conductor:
             }
             lanes.extend(_lanes(run_id, asked, flows, rooms))
         room -= len(rings)
-        more = leases.dispatch_lanes(connection, lanes, now=now, lease_ms=self._lease_ms, room=room)
-        for run_id, phase in leases.places(connection, more):
+        more, places = leases.dispatch_lanes(
+            connection, lanes, now=now, lease_ms=self._lease_ms, room=room
+        )
+        for run_id, phase in places:
             for name in asks[run_id, phase]:
                 self._targets.sent(connection, run_id, name)
+        self._out = still_out + len(rings) + len(more)
         return rings + more
 
     def resign(self) -> None:
@@ -280,7 +296,7 @@ class Conductor:
 
     def _admit(self, connection: Connection, run_id: str, now: int) -> bool:
         plan = self._plan(connection, run_id)
-        purpose = connection.execute(select(run.c.purpose).where(run.c.id == run_id)).scalar_one()
+        purpose = self._purpose(connection, run_id)
         facts = flow.cell_facts(connection, run_id)
         if purpose == "preview":
             return self._admit_preview(connection, run_id, facts, now)
@@ -353,6 +369,12 @@ class Conductor:
             if ended >= 2 * self._learned.get(run_id, LEARNS_FROM):
                 self._learned[run_id] = ended
                 flow.learn_again(connection)
+
+    def _purpose(self, connection: Connection, run_id: str) -> str:
+        if run_id not in self._purposes:
+            found = select(run.c.purpose).where(run.c.id == run_id)
+            self._purposes[run_id] = connection.execute(found).scalar_one()
+        return self._purposes[run_id]
 
     def _plan(self, connection: Connection, run_id: str) -> Plan:
         if run_id not in self._plans:

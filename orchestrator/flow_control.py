@@ -1,7 +1,8 @@
 """How many batches a target may have at once: more while it copes, fewer when it does not.
 
-The window of a target grows by one batch a window's worth of answers, and is halved when the
-target is away, tells us to wait, or has become slow. A target that answers nothing at all is left
+The window of a target grows by one batch a window's worth of answers, by one for each batch where
+nothing had to be written, and is halved when the target is away, tells us to wait, or has become
+slow. A target that answers nothing at all is left
 alone: its circuit opens, and after a pause that doubles each time one batch is sent to probe it.
 """
 
@@ -80,8 +81,8 @@ def adjusted(flow: Flow, answers: Answers, *, now: int) -> Flow:
     flow = replace(flow, strikes=0)
     if _slow(flow, answers):
         return _cut(flow, now)
-    grown = min(MOST, flow.window + answers.ended / flow.window)
-    return replace(flow, window=grown, usual_ms=_usual(flow, answers))
+    step = answers.ended / flow.window if answers.writes else answers.ended
+    return replace(flow, window=min(MOST, flow.window + step), usual_ms=_usual(flow, answers))
 
 
 def sources_of(category: str) -> str:
@@ -112,12 +113,14 @@ def probed(flow: Flow) -> Flow:
     return replace(flow, circuit=Circuit.PROBING) if flow.circuit is Circuit.OPEN else flow
 
 
-def whole_window(running: int) -> int:
-    """How many batches may be out in all: as many wait as are worked on, from 8 to 256 in all.
+def whole_window(running: int, *, ended: int = 0) -> int:
+    """How many batches may be out in all, from 8 to 256: as many wait as are worked on.
 
     Workers that are free take what waits, so the number that is worked on follows their number.
+    Where batches take no time, more of them `ended` since the last look than are being worked on:
+    then so many wait, or workers would be idle until the next one.
     """
-    return int(max(FIRST, min(MOST, 2 * running)))
+    return int(max(FIRST, min(MOST, 2 * max(running, ended))))
 
 
 def _opened(flow: Flow, answers: Answers, now: int) -> Flow:

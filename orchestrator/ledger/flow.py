@@ -6,7 +6,19 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from datetime import UTC, datetime
 from itertools import accumulate
 
-from sqlalchemy import Connection, and_, delete, exists, func, insert, select, text, update
+from sqlalchemy import (
+    Connection,
+    Integer,
+    and_,
+    bindparam,
+    delete,
+    exists,
+    func,
+    insert,
+    select,
+    text,
+    update,
+)
 
 from orchestrator.admission import Cell, Facts, Move
 from orchestrator.ledger.database import insert_missing, learn, upsert, within
@@ -42,21 +54,23 @@ UNFINISHED = (BatchState.WAITING, BatchState.READY, BatchState.DISPATCHED, Batch
 
 def active_runs(connection: Connection) -> list[tuple[str, RunState]]:
     """Runs that the conductor has to look after, oldest first."""
-    rows = connection.execute(
-        select(run.c.id, run.c.state)
-        .where(
-            run.c.state.in_(
-                (
-                    RunState.SUBMITTED,
-                    RunState.INSPECTING,
-                    RunState.AWAITING_APPROVAL,
-                    RunState.RUNNING,
-                )
+    return [(row.id, RunState(row.state)) for row in connection.execute(_ACTIVE)]
+
+
+_ACTIVE = (
+    select(run.c.id, run.c.state)
+    .where(
+        run.c.state.in_(
+            (
+                RunState.SUBMITTED,
+                RunState.INSPECTING,
+                RunState.AWAITING_APPROVAL,
+                RunState.RUNNING,
             )
         )
-        .order_by(run.c.created_at, run.c.id)
     )
-    return [(row.id, RunState(row.state)) for row in rows]
+    .order_by(run.c.created_at, run.c.id)
+)
 
 
 def move_run(
@@ -76,34 +90,13 @@ def move_run(
 
 def cell_facts(connection: Connection, run_id: str) -> dict[Cell, Facts]:
     """Every cell of a run with its counters."""
-    sums = {
-        (row.phase, row.wave): row
-        for row in connection.execute(
-            select(
-                counter.c.phase,
-                counter.c.wave,
-                func.sum(counter.c.settled).label("settled"),
-                func.sum(counter.c.failed).label("failed"),
-                func.sum(counter.c.cancelled).label("cancelled"),
-            )
-            .where(counter.c.run == run_id)
-            .group_by(counter.c.phase, counter.c.wave)
-        )
-    }
-    promoted = {
-        (row.phase, row.wave): row.people
-        for row in connection.execute(
-            select(promotion.c.phase, promotion.c.wave, func.count().label("people"))
-            .where(promotion.c.run == run_id)
-            .group_by(promotion.c.phase, promotion.c.wave)
-        )
-    }
-    progressed = connection.execute(
-        select(run.c.progressed_at).where(run.c.id == run_id)
-    ).scalar_one()
+    given = {"of_run": run_id}
+    sums = {(row.phase, row.wave): row for row in connection.execute(_CELL_SUMS, given)}
+    promoted = {(row.phase, row.wave): row.people for row in connection.execute(_PROMOTIONS, given)}
+    progressed = connection.execute(_PROGRESSED, given).scalar_one()
     quiet = None if progressed is None else moment(progressed)
     found: dict[Cell, Facts] = {}
-    for row in connection.execute(select(cell).where(cell.c.run == run_id)):
+    for row in connection.execute(_CELLS, given):
         key = (row.phase, row.wave)
         sum_row = sums.get(key)
         found[key] = Facts(
@@ -116,6 +109,27 @@ def cell_facts(connection: Connection, run_id: str) -> dict[Cell, Facts]:
             quiet_since=quiet if row.settled_at is None else moment(row.settled_at),
         )
     return found
+
+
+_RUN = bindparam("of_run", type_=run.c.id.type)
+_CELLS = select(cell).where(cell.c.run == _RUN)
+_CELL_SUMS = (
+    select(
+        counter.c.phase,
+        counter.c.wave,
+        func.sum(counter.c.settled).label("settled"),
+        func.sum(counter.c.failed).label("failed"),
+        func.sum(counter.c.cancelled).label("cancelled"),
+    )
+    .where(counter.c.run == _RUN)
+    .group_by(counter.c.phase, counter.c.wave)
+)
+_PROMOTIONS = (
+    select(promotion.c.phase, promotion.c.wave, func.count().label("people"))
+    .where(promotion.c.run == _RUN)
+    .group_by(promotion.c.phase, promotion.c.wave)
+)
+_PROGRESSED = select(run.c.progressed_at).where(run.c.id == _RUN)
 
 
 def moment(milliseconds: int) -> datetime:
@@ -205,28 +219,36 @@ def release_following(
 
 def waiting_batches(connection: Connection, run_id: str) -> set[Cell]:
     """Cells that have batches which were never ready."""
-    waits = exists().where(
-        batch.c.run == run_id,
+    rows = connection.execute(_CELLS_THAT_WAIT, {"of_run": run_id})
+    return {(row.phase, row.wave) for row in rows}
+
+
+_CELLS_THAT_WAIT = select(cell.c.phase, cell.c.wave).where(
+    cell.c.run == _RUN,
+    exists().where(
+        batch.c.run == _RUN,
         batch.c.state == BatchState.WAITING,
         batch.c.phase == cell.c.phase,
         batch.c.wave == cell.c.wave,
-    )
-    rows = connection.execute(select(cell.c.phase, cell.c.wave).where(cell.c.run == run_id, waits))
-    return {(row.phase, row.wave) for row in rows}
+    ),
+)
 
 
 def follow_up(
     connection: Connection, run_id: str, *, now: int, size: int, kind: str = "restore"
 ) -> int:
     """Make batches of units that waited and whose time has come; how many batches."""
-    rows = connection.execute(
-        select(exception.c.phase, exception.c.user)
-        .where(exception.c.run == run_id, text(DUE), exception.c.not_before <= now)
-        .order_by(exception.c.not_before)
-        .limit(size * 64)
-    )
+    rows = connection.execute(_DUE, {"of_run": run_id, "by_now": now, "most": size * 64})
     units = [(row.phase, row.user) for row in rows]
     return _make_batches(connection, run_id, units, size=size, kind=kind)
+
+
+_DUE = (
+    select(exception.c.phase, exception.c.user)
+    .where(exception.c.run == _RUN, text(DUE), exception.c.not_before <= bindparam("by_now"))
+    .order_by(exception.c.not_before)
+    .limit(bindparam("most", type_=Integer))
+)
 
 
 def follow_up_after(
@@ -238,26 +260,28 @@ def follow_up_after(
     user it looked, -1 at the end.
     """
     most = size * 64
-    looked_at = (
-        select(exception.c.phase, exception.c.user, exception.c.awaits)
-        .where(exception.c.run == run_id, text(AWAITING), exception.c.user > after)
-        .order_by(exception.c.user, exception.c.phase)
-        .limit(most)
-        .subquery()
-    )
-    rows = connection.execute(
-        select(looked_at.c.phase, looked_at.c.user, unit.c.state).join(
-            unit,
-            and_(
-                unit.c.run == run_id,
-                unit.c.user == looked_at.c.user,
-                unit.c.phase == looked_at.c.awaits,
-            ),
-        )
-    ).all()
+    given = {"of_run": run_id, "after": after, "most": most}
+    rows = connection.execute(_AWAITED, given).all()
     ended = [(row.phase, row.user) for row in rows if row.state in TERMINAL_UNITS]
     made = _make_batches(connection, run_id, ended, size=size, kind=kind)
     return made, max(row.user for row in rows) - 1 if len(rows) == most else -1
+
+
+_LOOKED_AT = (
+    select(exception.c.phase, exception.c.user, exception.c.awaits)
+    .where(exception.c.run == _RUN, text(AWAITING), exception.c.user > bindparam("after"))
+    .order_by(exception.c.user, exception.c.phase)
+    .limit(bindparam("most", type_=Integer))
+    .subquery()
+)
+_AWAITED = select(_LOOKED_AT.c.phase, _LOOKED_AT.c.user, unit.c.state).join(
+    unit,
+    and_(
+        unit.c.run == _RUN,
+        unit.c.user == _LOOKED_AT.c.user,
+        unit.c.phase == _LOOKED_AT.c.awaits,
+    ),
+)
 
 
 def _make_batches(

@@ -1,11 +1,20 @@
 """Which conductor leads: one row with a lease and a term; works behind any pooler."""
 
-from sqlalchemy import Connection, or_, select, update
+from sqlalchemy import Connection, bindparam, or_, select, update
 
 from orchestrator.ledger.database import insert_missing
 from orchestrator.ledger.schema import conductor
 
 _ROW = 1
+_KEPT = (
+    update(conductor)
+    .where(
+        conductor.c.id == _ROW,
+        conductor.c.holder == bindparam("by"),
+        conductor.c.term == bindparam("in_term"),
+    )
+    .values(lease_until=bindparam("until"))
+)
 
 
 def lead(
@@ -16,19 +25,15 @@ def lead(
     `term` is the one that it led so far; a leader whose lease was taken comes back as a new term.
     The caller's transaction holds the row, so two leaders never act at once.
     """
+    if term is not None:
+        given = {"by": name, "in_term": term, "until": now + lease_ms}
+        if connection.execute(_KEPT, given).rowcount == 1:
+            return term
     insert_missing(
         connection,
         conductor,
         [{"id": _ROW, "term": 0, "holder": "", "lease_until": 0}],
     )
-    if term is not None:
-        kept = connection.execute(
-            update(conductor)
-            .where(conductor.c.id == _ROW, conductor.c.holder == name, conductor.c.term == term)
-            .values(lease_until=now + lease_ms)
-        )
-        if kept.rowcount == 1:
-            return term
     return connection.execute(
         update(conductor)
         .where(

@@ -110,45 +110,40 @@ def dispatch(
     if room <= 0 or not runs:
         return []
     chosen = _ready(connection, batch.c.run.in_(runs), now=now, room=room)
-    return _mark(connection, [number for number, _ in chosen], now=now, lease_ms=lease_ms)
+    return _mark(connection, [number for number, _, _ in chosen], now=now, lease_ms=lease_ms)
 
 
 def dispatch_lanes(
     connection: Connection, lanes: Sequence[Lane], *, now: int, lease_ms: int, room: int
-) -> list[Ring]:
-    """The same, no more of each lane than its target may get, and the lanes by turns."""
+) -> tuple[list[Ring], set[tuple[str, int]]]:
+    """The same, no more of each lane than its target may get, and the lanes by turns.
+
+    Also the runs and phases that the rings are for.
+    """
     found: list[tuple[int, int, int]] = []
+    places: dict[int, tuple[str, int]] = {}
     for lane in lanes:
         if min(lane.room, room) > 0:
             these = and_(batch.c.run == lane.run, batch.c.phase.in_(lane.phases))
             ready = _ready(connection, these, now=now, room=min(lane.room, room))
-            found.extend((-priority, turn, number) for turn, (number, priority) in enumerate(ready))
+            for turn, (number, priority, phase) in enumerate(ready):
+                found.append((-priority, turn, number))
+                places[number] = lane.run, phase
     chosen = [number for _, _, number in sorted(found)[: max(0, room)]]
-    return _mark(connection, chosen, now=now, lease_ms=lease_ms)
-
-
-def places(connection: Connection, rings: Sequence[Ring]) -> set[tuple[str, int]]:
-    """The runs and phases that these rings are for."""
-    if not rings:
-        return set()
-    rows = connection.execute(
-        select(batch.c.run, batch.c.phase)
-        .where(batch.c.id.in_([ring.batch for ring in rings]))
-        .distinct()
-    )
-    return {(row.run, row.phase) for row in rows}
+    rings = _mark(connection, chosen, now=now, lease_ms=lease_ms)
+    return rings, {places[ring.batch] for ring in rings}
 
 
 def _ready(
     connection: Connection, these: ColumnElement[bool], *, now: int, room: int
-) -> list[tuple[int, int]]:
-    """Ready batches, those that go first first, each with its priority; locked until the commit.
+) -> list[tuple[int, int, int]]:
+    """Ready batches, first those that go first, with priority and phase; locked until the commit.
 
     Why those at the front are asked for apart: the others are read in the order of an index, as
     many as there is room for, however many there are.
     """
     order = (batch.c.wave, batch.c.phase, batch.c.id)
-    ready = select(batch.c.id, batch.c.priority).where(
+    ready = select(batch.c.id, batch.c.priority, batch.c.phase).where(
         these, text(READY), batch.c.not_before <= now
     )
     if connection.dialect.name == "postgresql":
@@ -158,7 +153,7 @@ def _ready(
     if len(found) < room:
         others = ready.where(batch.c.priority == 0).order_by(*order)
         found = [*found, *connection.execute(others.limit(room - len(found)))]
-    return [(row.id, row.priority) for row in found]
+    return [(row.id, row.priority, row.phase) for row in found]
 
 
 def _mark(connection: Connection, ids: Sequence[int], *, now: int, lease_ms: int) -> list[Ring]:

@@ -6,7 +6,7 @@ them moves forward, so that it holds however many they are.
 
 from collections.abc import Mapping
 
-from sqlalchemy import Connection, and_, case, delete, func, select, update
+from sqlalchemy import Connection, and_, bindparam, case, delete, func, select, update
 
 from orchestrator.flow_control import (
     Answers,
@@ -45,16 +45,7 @@ def note_answers(connection: Connection, held: Batch, answers: Answers) -> None:
 
 def answers_of(connection: Connection, run_id: str) -> dict[int, Answers]:
     """By phase, the sums over all batches so far."""
-    names = ("ended", "troubled", "writes", "spent_ms", "unread")
-    rows = connection.execute(
-        select(
-            response.c.phase,
-            *(func.sum(response.c[name]).label(name) for name in names),
-            func.max(response.c.retry_at).label("retry_at"),
-        )
-        .where(response.c.run == run_id)
-        .group_by(response.c.phase)
-    )
+    rows = connection.execute(_ANSWERS, {"of_run": run_id})
     return {
         row.phase: Answers(
             ended=int(row.ended),
@@ -68,14 +59,31 @@ def answers_of(connection: Connection, run_id: str) -> dict[int, Answers]:
     }
 
 
+_ANSWERS = (
+    select(
+        response.c.phase,
+        *(
+            func.sum(response.c[name]).label(name)
+            for name in ("ended", "troubled", "writes", "spent_ms", "unread")
+        ),
+        func.max(response.c.retry_at).label("retry_at"),
+    )
+    .where(response.c.run == bindparam("of_run"))
+    .group_by(response.c.phase)
+)
+
+
 def batches_out(connection: Connection) -> dict[tuple[str, int, BatchState], int]:
     """How many batches are dispatched or running, by run, phase and state."""
-    rows = connection.execute(
-        select(batch.c.run, batch.c.phase, batch.c.state, func.count().label("number"))
-        .where(batch.c.state.in_((BatchState.DISPATCHED, BatchState.RUNNING)))
-        .group_by(batch.c.run, batch.c.phase, batch.c.state)
-    )
+    rows = connection.execute(_OUT)
     return {(row.run, row.phase, BatchState(row.state)): row.number for row in rows}
+
+
+_OUT = (
+    select(batch.c.run, batch.c.phase, batch.c.state, func.count().label("number"))
+    .where(batch.c.state.in_((BatchState.DISPATCHED, BatchState.RUNNING)))
+    .group_by(batch.c.run, batch.c.phase, batch.c.state)
+)
 
 
 def circuits(connection: Connection, run_id: str) -> dict[str, Flow]:

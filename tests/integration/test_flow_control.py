@@ -143,8 +143,10 @@ def test_targets_take_turns_and_one_that_is_away_takes_no_room_from_another(tmp_
 
         def sent(ill, well, room):
             lanes = [Lane(run="r1", phases=(0,), room=ill), Lane(run="r1", phases=(1,), room=well)]
-            rings = dispatch_lanes(connection, lanes, now=1, lease_ms=1, room=room)
-            return [phase_of[ring.batch] for ring in rings]
+            rings, places = dispatch_lanes(connection, lanes, now=1, lease_ms=1, room=room)
+            found = [phase_of[ring.batch] for ring in rings]
+            assert places == {("r1", phase) for phase in found}
+            return found
 
         assert sent(100, 100, 6) == [0, 1, 0, 1, 0, 1]
         assert sent(1, 100, 4) == [0, 1, 1, 1]

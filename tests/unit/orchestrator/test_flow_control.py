@@ -33,9 +33,14 @@ def opened(now=0):
 
 
 def test_a_window_grows_by_one_in_a_windows_worth_of_answers():
-    flow = told(Flow(), Answers(ended=int(FIRST)))
+    flow = told(Flow(), Answers(ended=int(FIRST), writes=1))
     assert flow.window == FIRST + 1
     assert told(Flow(), *[WELL] * 100_000).window == MOST
+
+
+def test_batches_that_wrote_nothing_are_no_burden_and_widen_the_window_each():
+    assert told(Flow(), Answers(ended=5)).window == FIRST + 5
+    assert told(Flow(), Answers(ended=1_000)).window == MOST
 
 
 def test_trouble_halves_the_window_once_for_all_that_was_sent_before():
@@ -93,6 +98,7 @@ def test_a_target_is_not_probed_before_it_asked_to_be():
 
 def test_as_many_batches_wait_as_are_worked_on_from_8_to_256():
     assert [whole_window(running) for running in (0, 4, 20, 1_000)] == [8, 8, 40, 256]
+    assert [whole_window(2, ended=ended) for ended in (1, 30, 1_000)] == [8, 60, 256]
 
 
 answers = st.integers(0, 5).flatmap(
