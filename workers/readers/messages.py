@@ -32,6 +32,8 @@ FLUSH_FOUND: Final = 256
 NOTE: Final = Layout("=qq")
 """What a reader has in its hands: the file's number in its folder from 1, the number beside it."""
 NOTHING: Final = (0, 0)
+SHARED_AT: Final = 4096
+"""Where in the note's file the bytes of a large file begin."""
 _HEADER: Final = Layout("=BQ")
 _CHUNK: Final = 256 * 1024
 
@@ -61,6 +63,8 @@ class Kind(IntEnum):
     """To the worker: the folder is read."""
     FAILED = 11
     """To the worker: parsing ended with an error; its class and place in the program."""
+    SHARED = 12
+    """To the reader: how many bytes a large file has that lie in the note's file."""
 
 
 class Rejection(Struct, frozen=True, array_like=True, gc=False):

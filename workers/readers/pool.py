@@ -35,6 +35,7 @@ from workers.readers.messages import (
     NOTE,
     PAGE_BYTES,
     PAGE_FILES,
+    SHARED_AT,
     Begin,
     Decoded,
     Ended,
@@ -55,6 +56,8 @@ _PATIENCE: Final = 0.25
 _START_SECONDS: Final = 60.0
 _PIPE_BYTES: Final = 256 * 1024
 _SET_PIPE_SIZE: Final = 1031
+_KEPT_BYTES: Final = 32 * 1024 * 1024
+"""So much shared memory is kept for the next large file."""
 _REMEMBERED: Final = 50_000
 _ANSWER_BYTES: Final = 64 * 1024 * 1024
 """The longest message, beyond several times the largest file sent."""
@@ -190,10 +193,9 @@ class Readers:
             incoming, answers = os.pipe()
             opened.callback(os.close, answers)
             note = _note()
-            opened.callback(os.close, note)
             told, telling = os.pipe()
             opened.callback(os.close, told)
-            reader = _Reader(self._template, incoming, outgoing, mmap.mmap(note, NOTE.size))
+            reader = _Reader(self._template, incoming, outgoing, note)
             for pipe in (outgoing, incoming):
                 with contextlib.suppress(OSError):
                     fcntl.fcntl(pipe, _SET_PIPE_SIZE, _PIPE_BYTES)
@@ -249,23 +251,36 @@ def _answer(told: int) -> int:
 class _Reader:
     """One process, as its worker sees it."""
 
-    def __init__(self, template: Template, incoming: int, outgoing: int, note: mmap.mmap) -> None:
+    def __init__(self, template: Template, incoming: int, outgoing: int, note: int) -> None:
         self.template = template
         self.line = Line(incoming, outgoing, patience=_PATIENCE)
         self.pid = 0
-        self._note = note
-        self._pipes = (incoming, outgoing)
+        self._shared = note
+        self._extent = 0
+        self._note = mmap.mmap(note, NOTE.size)
+        self._files = (incoming, outgoing, note)
 
     def holds(self) -> tuple[int, int]:
         """The number of the file in its hands, and the number beside it."""
         number, part = NOTE.unpack_from(self._note)
         return number, part
 
+    def share(self, data: bytes) -> None:
+        """Put a large file where the reader finds it: one copy instead of many small ones."""
+        with memoryview(data) as view:
+            written = 0
+            while written < len(data):
+                written += os.pwrite(self._shared, view[written:], SHARED_AT + written)
+        if self._extent > _KEPT_BYTES > len(data):
+            os.ftruncate(self._shared, SHARED_AT + len(data))
+            self._extent = 0
+        self._extent = max(self._extent, len(data))
+
     def close(self) -> None:
         """Let go of what leads to it."""
-        for pipe in self._pipes:
-            os.close(pipe)
-        self._pipes = ()
+        for file in self._files:
+            os.close(file)
+        self._files = ()
         if not self._note.closed:
             self._note.close()
 
@@ -428,6 +443,10 @@ class _Serving:
             return
         if len(data) > LARGE:
             self._large = data
+            self._reader.share(data)
+            length = len(data).to_bytes(8, "little")
+            self._line.say(Kind.SHARED, length, late=self._late)
+            return
         self._line.say(Kind.BYTES, data, late=self._late)
 
     def _decode(self, payload: bytes) -> None:

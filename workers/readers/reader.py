@@ -4,8 +4,10 @@ Runs confined: it can compute, read modules, and speak over two pipes. Whatever 
 """
 
 import mmap
+import os
 import pickle
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from itertools import count
 from typing import Any, Final
 
@@ -22,6 +24,7 @@ from workers.readers.messages import (
     FLUSH_FOUND,
     LARGE,
     NOTE,
+    SHARED_AT,
     Begin,
     Decode,
     Ended,
@@ -42,14 +45,30 @@ def serve(incoming: int, outgoing: int, note: int) -> None:
     with mmap.mmap(note, NOTE.size) as held:
         image_decoding.decode_elsewhere(_Decoding(line))
         categories: dict[bytes, Category] = {}
+        shared = partial(_shared, note)
         try:
             while True:
-                _answer(line, held, categories)
+                _answer(line, held, shared, categories)
         except Ended:
             return
 
 
-def _answer(line: Line, held: mmap.mmap, categories: dict[bytes, Category]) -> None:
+def _shared(note: int, length: int) -> bytes:
+    """The bytes of the large file in the note's file."""
+    data = os.pread(note, length, SHARED_AT)
+    while len(data) < length and (
+        more := os.pread(note, length - len(data), SHARED_AT + len(data))
+    ):
+        data += more
+    return data
+
+
+def _answer(
+    line: Line,
+    held: mmap.mmap,
+    shared: Callable[[int], bytes],
+    categories: dict[bytes, Category],
+) -> None:
     _, payload = line.hear()
     begin = messages.BEGINNINGS.decode(payload)
     NOTE.pack_into(held, 0, *messages.NOTHING)
@@ -58,7 +77,7 @@ def _answer(line: Line, held: mmap.mmap, categories: dict[bytes, Category]) -> N
         if category is None:
             category = pickle.loads(begin.category)  # noqa: S301  from our worker, never from data
             categories[begin.category] = category
-        _Parsing(line, held, begin).carry_out(category)
+        _Parsing(line, held, shared, begin).carry_out(category)
     except Ended:
         raise
     except (Exception, RecursionError, MemoryError) as error:  # noqa: BLE001  told to the worker
@@ -79,9 +98,12 @@ def _where(error: BaseException) -> str:
 class _Parsing:
     """One folder."""
 
-    def __init__(self, line: Line, held: mmap.mmap, begin: Begin) -> None:
+    def __init__(
+        self, line: Line, held: mmap.mmap, shared: Callable[[int], bytes], begin: Begin
+    ) -> None:
         self._line = line
         self._held = held
+        self._shared = shared
         self._begin = begin
         self._sheet: _Sheet | None = _Sheet(0, begin.page)
         """The page that is turned to: only its files' bytes are kept."""
@@ -188,8 +210,9 @@ class _Parsing:
         kind, payload = self._line.hear()
         if kind is Kind.REJECTED:
             return messages.REJECTIONS.decode(payload)
-        if len(payload) > LARGE:
-            self._large = payload
+        if kind is Kind.SHARED:
+            self._large = self._shared(int.from_bytes(payload, "little"))
+            return self._large
         return payload
 
 
