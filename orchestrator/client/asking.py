@@ -1,9 +1,10 @@
 """Asks the API: typed answers, lists a page at a time, changes of what was looked at, once each."""
 
+import socket
 import time
 import uuid
 from collections.abc import Callable, Generator, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from typing import Any, Self, TypeVar
 
 import httpx
@@ -106,13 +107,11 @@ class Client:
         """End something."""
         self._send("DELETE", path)
 
-    def lines(
-        self, path: str, body: Fields | None = None
-    ) -> AbstractContextManager[Iterator[bytes]]:
+    def lines(self, path: str, body: Fields | None = None) -> AbstractContextManager["Lines"]:
         """An answer of many lines, as they come: to a question, or, with `body`, to a wish."""
         return self._streamed(self._request("GET" if body is None else "POST", path, body=body))
 
-    def events(self, path: str, *, last_event: str = "") -> AbstractContextManager[Iterator[bytes]]:
+    def events(self, path: str, *, last_event: str = "") -> AbstractContextManager["Lines"]:
         """The lines of an event stream, from behind `last_event` on."""
         request = self._request("GET", path)
         if last_event:
@@ -120,12 +119,12 @@ class Client:
         return self._streamed({**request, "timeout": httpx.Timeout(SILENCE, connect=10.0)})
 
     @contextmanager
-    def _streamed(self, request: dict[str, Any]) -> Generator[Iterator[bytes]]:
+    def _streamed(self, request: dict[str, Any]) -> Generator["Lines"]:
         with self._reaching(), self._http.stream(**request) as response:
             if not response.is_success:
                 response.read()
                 raise error_of(response, where=self.where)
-            yield _lines(response)
+            yield Lines(response)
 
     # Runs -----------------------------------------------------------------------------------------
 
@@ -275,10 +274,25 @@ class Client:
             ) from error
 
 
-def _lines(response: httpx.Response) -> Iterator[bytes]:
-    rest = b""
-    for part in response.iter_bytes():
-        *whole, rest = (rest + part).split(b"\n")
-        yield from whole
-    if rest:
-        yield rest
+class Lines:
+    """The lines of an answer, as they come; another thread may hang up."""
+
+    def __init__(self, response: httpx.Response) -> None:
+        self._response = response
+
+    def __iter__(self) -> Iterator[bytes]:
+        """Each line, without its end."""
+        rest = b""
+        for part in self._response.iter_bytes():
+            *whole, rest = (rest + part).split(b"\n")
+            yield from whole
+        if rest:
+            yield rest
+
+    def hang_up(self) -> None:
+        """Let whoever waits for the next line wait no longer: closing alone would not wake them."""
+        stream = self._response.extensions.get("network_stream")
+        line = None if stream is None else stream.get_extra_info("socket")
+        if line is not None:
+            with suppress(OSError):
+                line.shutdown(socket.SHUT_RDWR)

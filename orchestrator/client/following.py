@@ -13,7 +13,7 @@ from contextlib import contextmanager
 import msgspec
 from msgspec import structs
 
-from orchestrator.client.asking import Client
+from orchestrator.client.asking import Client, Lines
 from orchestrator.client.event_stream import events_of
 from orchestrator.errors import ReinstateError, Unavailable
 from orchestrator.progress import Status
@@ -25,6 +25,7 @@ PATIENCE = 120.0
 AGAIN = 2.0
 ASKED_EVERY = 1.0
 """How often a server is asked whose events do not come."""
+HANGING_UP = 2.0
 AWAY = "the server does not answer; it is asked again"
 
 
@@ -41,6 +42,7 @@ class Following:
         self._seen = 0.0
         self._told = False
         self._stop = threading.Event()
+        self._lines: Lines | None = None
         self._sure_at = 0.0
 
     @property
@@ -82,8 +84,9 @@ class Following:
         last = ""
         while not self._stop.is_set():
             try:
-                with self._asked.events(f"/runs/{self._run}/events", last_event=last) as parts:
-                    for event in events_of(parts):
+                with self._asked.events(f"/runs/{self._run}/events", last_event=last) as lines:
+                    self._lines = lines
+                    for event in events_of(lines):
                         last = event.number or last
                         if event.name == "run":
                             self._note(msgspec.json.decode(event.data, type=Status))
@@ -91,12 +94,15 @@ class Following:
                         if self._stop.is_set():
                             return
             except (ReinstateError, msgspec.DecodeError):
-                self._told = False
-                self._stop.wait(AGAIN)
+                pass  # whoever looks asks for it meanwhile, and is told what is wrong
+            self._told = False
+            self._stop.wait(AGAIN)
 
     def stop(self) -> None:
         """Nobody looks any more."""
         self._stop.set()
+        if self._lines is not None:
+            self._lines.hang_up()
 
     def _note(self, status: Status) -> None:
         self._latest, self._seen = status, self._clock()
@@ -106,9 +112,13 @@ class Following:
 def following(asked: Client, run: str) -> Generator[Following]:
     """Somebody who looks at a run for as long as the block lasts."""
     found = Following(asked, run)
-    if asked.remote:
-        threading.Thread(target=found.listen, daemon=True, name="events").start()
+    if not asked.remote:
+        yield found
+        return
+    listener = threading.Thread(target=found.listen, daemon=True, name="events")
+    listener.start()
     try:
         yield found
     finally:
         found.stop()
+        listener.join(HANGING_UP)

@@ -110,6 +110,7 @@ class _Exchange:
 
     def _scope(self) -> dict[str, Any]:
         request = self._request
+        caller = request.extensions.get(CALLER)
         return {
             "type": "http",
             "asgi": {"version": "3.0", "spec_version": "2.3"},
@@ -123,7 +124,7 @@ class _Exchange:
             "headers": [(name.lower(), value) for name, value in request.headers.raw],
             "client": None,
             "server": None,
-            OWN_CALLER: request.extensions[CALLER],
+            **({} if caller is None else {OWN_CALLER: caller}),
         }
 
     async def _receive(self) -> Message:
