@@ -23,14 +23,17 @@ from orchestrator.doorbell import CeleryDoorbell, Doorbell
 from orchestrator.errors import ReinstateError, Unavailable
 from orchestrator.flow_control import Circuit, Flow, sources_of
 from orchestrator.ledger import (
+    announcing,
     expansion,
     flow,
     leadership,
     leases,
+    outbox,
     pressure,
     previews,
     setting_back,
 )
+from orchestrator.ledger.announcing import NowAndThen
 from orchestrator.ledger.database import Ledger
 from orchestrator.ledger.outcomes import fail_lone_unit
 from orchestrator.ledger.pressure import Targets
@@ -104,6 +107,7 @@ class Conductor:
         """Batches that were out after the last tick."""
         self._pace = 0.0
         """How many of them end from tick to tick: the most of late."""
+        self._watch = NowAndThen()
         self._latest = 0
         """The ledger's time at the last tick that led."""
         self.tally = Tally()
@@ -138,9 +142,14 @@ class Conductor:
             if busy:
                 active = flow.active_runs(connection)
             rings = self._dispatch(connection, active, now)
+            if self._watch.is_due("", now):
+                announcing.tell_promises(connection, now=now)
+            knocks = outbox.due(connection, now=now)
         if rings:
             self.tally.count("reinstate_dispatched_batches_total", by=len(rings))
             self._doorbell.ring(rings, expires=self._lease_ms / 1000)
+        if knocks:
+            self._doorbell.knock(knocks, expires=outbox.LEASE_MS / 1000)
         return busy or bool(rings)
 
     def _follow_clock(self, connection: Connection, now: int) -> None:
@@ -218,7 +227,7 @@ class Conductor:
             return True
         match state:
             case RunState.SUBMITTED:
-                flow.move_run(connection, run_id, state, RunState.INSPECTING)
+                flow.move_run(connection, run_id, state, RunState.INSPECTING, now=now)
                 expansion.add_batches(
                     connection, [(run_id, "inspect", 0, 0, 0, 0)], state=BatchState.READY
                 )
@@ -248,11 +257,17 @@ class Conductor:
                         update(run).where(run.c.id == run_id).values(code_version=VERSION)
                     )
                 case RunState.RUNNING:
-                    flow.move_run(connection, run_id, state, RunState.PAUSED, why=why)
+                    flow.move_run(connection, run_id, state, RunState.PAUSED, now=now, why=why)
                     return False
                 case _:
                     flow.move_run(
-                        connection, run_id, state, RunState.REFUSED, why=why, finished_at=now
+                        connection,
+                        run_id,
+                        state,
+                        RunState.REFUSED,
+                        now=now,
+                        why=why,
+                        finished_at=now,
                     )
                     return False
         self._ours.add(run_id)
@@ -262,7 +277,7 @@ class Conductor:
         row = connection.execute(select(run).where(run.c.id == run_id)).one()
         if row.why is not None:
             flow.move_run(
-                connection, run_id, RunState.INSPECTING, RunState.REFUSED, finished_at=now
+                connection, run_id, RunState.INSPECTING, RunState.REFUSED, now=now, finished_at=now
             )
             return True
         if row.digest is None:
@@ -275,7 +290,14 @@ class Conductor:
                 batch_users=self._batch_users,
                 kind=row.purpose,
             )
-        flow.move_run(connection, run_id, RunState.INSPECTING, RunState.AWAITING_APPROVAL)
+        flow.move_run(
+            connection,
+            run_id,
+            RunState.INSPECTING,
+            RunState.AWAITING_APPROVAL,
+            now=now,
+            told=admission.approvals_needed(row.purpose, self._plan(connection, run_id)) > 0,
+        )
         return True
 
     def _start_if_approved(self, connection: Connection, run_id: str, now: int) -> bool:
@@ -290,6 +312,7 @@ class Conductor:
             run_id,
             RunState.AWAITING_APPROVAL,
             RunState.RUNNING,
+            now=now,
             started_at=now,
             progressed_at=now,
         )
@@ -307,6 +330,9 @@ class Conductor:
             else admission.without_gates(facts)
         )
         flow.apply_moves(connection, run_id, due, now=now)
+        announcing.tell_moves(connection, run_id, plan, due, now=now)
+        if self._watch.is_due(run_id, now):
+            announcing.tell_stall(connection, run_id, facts, now=now)
         open_cells = {cell for cell, fact in facts.items() if fact.state is CellState.OPEN}
         for move in due:
             (open_cells.add if move.state is CellState.OPEN else open_cells.discard)(move.cell)
@@ -320,7 +346,7 @@ class Conductor:
         self._note_speed(connection, run_id, now)
         if all(fact.ended == fact.units for fact in facts.values()):
             busy |= flow.move_run(
-                connection, run_id, RunState.RUNNING, RunState.FINISHED, finished_at=now
+                connection, run_id, RunState.RUNNING, RunState.FINISHED, now=now, finished_at=now
             )
         return busy
 
@@ -339,7 +365,7 @@ class Conductor:
         if over or not flow.unfinished_batches(connection, run_id):
             previews.seal(connection, run_id)
             return flow.move_run(
-                connection, run_id, RunState.RUNNING, RunState.FINISHED, finished_at=now
+                connection, run_id, RunState.RUNNING, RunState.FINISHED, now=now, finished_at=now
             )
         return busy
 

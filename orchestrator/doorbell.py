@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Protocol
 from orchestrator.broker import Route, route
 from orchestrator.errors import Unavailable
 from orchestrator.ledger.leases import Ring
+from orchestrator.ledger.outbox import Knock
 from orchestrator.settings import Settings
 
 if TYPE_CHECKING:
@@ -13,7 +14,9 @@ if TYPE_CHECKING:
     from kombu.entity import Queue
 
 JOB = "reinstate.batch"
-"""The one thing that workers can be asked for: a batch and its epoch."""
+"""What workers are asked for: a batch and its epoch."""
+ERRAND = "reinstate.delivery"
+"""And to tell somebody something: a delivery and its epoch."""
 QUEUE = "reinstate"
 
 
@@ -22,6 +25,10 @@ class Doorbell(Protocol):
 
     def ring(self, rings: Sequence[Ring], *, expires: float) -> None:
         """Tell workers; after `expires` seconds nobody need come. Raises `Unavailable`."""
+        ...
+
+    def knock(self, knocks: Sequence[Knock], *, expires: float) -> None:
+        """Tell workers of deliveries, likewise."""
         ...
 
     def close(self) -> None:
@@ -41,15 +48,22 @@ class CeleryDoorbell:
 
     def ring(self, rings: Sequence[Ring], *, expires: float) -> None:
         """Publish each ring as one message."""
+        self._send(JOB, [(ring.batch, ring.epoch) for ring in rings], expires)
+
+    def knock(self, knocks: Sequence[Knock], *, expires: float) -> None:
+        """Publish each knock as one message."""
+        self._send(ERRAND, [(knock.delivery, knock.epoch) for knock in knocks], expires)
+
+    def _send(self, job: str, messages: Sequence[tuple[int, int]], expires: float) -> None:
         from kombu.exceptions import OperationalError  # noqa: PLC0415  costs 100 ms at start
 
         try:
             app = self._app = self._app or self._connected()
             with app.producer_or_acquire() as producer:
-                for ring in rings:
+                for message in messages:
                     app.send_task(
-                        JOB,
-                        args=(ring.batch, ring.epoch),
+                        job,
+                        args=message,
                         producer=producer,
                         queue=QUEUE,
                         expires=expires,

@@ -224,7 +224,9 @@ class Operations:
         if fit:
             try_again(connection, row.run, fit, now=now)
             if state is RunState.FINISHED:
-                flow.move_run(connection, row.run, state, RunState.RUNNING, finished_at=None)
+                flow.move_run(
+                    connection, row.run, state, RunState.RUNNING, now=now, finished_at=None
+                )
         new = OperationState.STARTED if at_most is None else OperationState.CANARY
         connection.execute(
             update(operation)

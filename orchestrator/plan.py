@@ -150,6 +150,18 @@ class Incident:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Notify:
+    """Who hears of what happens to a run; of addresses and secrets, where they are to be found."""
+
+    webhook: str | None = None
+    """A URL, or where it is to be found."""
+    webhook_secret: str | None = None
+    """Where the secret is to be found that signs what is sent there."""
+    operators: str | None = None
+    """Where the Apprise URLs are to be found."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
     """A restoration plan, complete: every default is filled in."""
 
@@ -163,6 +175,7 @@ class Plan:
     waves: tuple[Wave, ...]
     phases: tuple[Phase, ...]
     approvals: int = 1
+    notify: Notify = Notify()
     version: int = 1
     document: Mapping[str, Any] = field(default_factory=dict[str, Any])
     """The plan as canonical JSON values: what the digest is made of."""

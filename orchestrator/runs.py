@@ -18,7 +18,7 @@ from orchestrator.causes import Cause
 from orchestrator.errors import NotFound, Refused, Unavailable
 from orchestrator.findings import UNDO
 from orchestrator.items import UserId
-from orchestrator.ledger import audit_log, choices, flow, previews, troubles
+from orchestrator.ledger import audit_log, choices, flow, outbox, previews, troubles
 from orchestrator.ledger.database import Ledger, insert_missing
 from orchestrator.ledger.keys import Ids, keys_of, new_list_key
 from orchestrator.ledger.priority import move_to_front
@@ -45,6 +45,7 @@ from orchestrator.lifecycle import (
     UnitState,
     moved,
 )
+from orchestrator.notices import NoticeKind
 from orchestrator.plan import Choice, Plan
 from orchestrator.planner import plan_from_document
 from orchestrator.query import Query, matching
@@ -215,6 +216,15 @@ class Runs:
                     }
                 ],
             )
+            so_far = flow.approvals(connection, run_id, row.digest)
+            outbox.tell(
+                connection,
+                run_id,
+                NoticeKind.APPROVED,
+                now=now,
+                subject=f"{row.digest}:{so_far}",
+                data={"approvals": so_far},
+            )
             self._log(connection, now, who, "approve", run_id, {"digest": row.digest})
 
     def pause(self, run_id: str, *, who: str, reason: str) -> None:
@@ -254,6 +264,7 @@ class Runs:
                 .values(state=BatchState.CANCELLED, lease_until=0)
             )
             _cancel_units(connection, run_id)
+            flow.tell_move(connection, run_id, RunState(row.state), RunState.CANCELLED, now=now)
             self._log(connection, now, who, "cancel", run_id, {"reason": reason})
 
     def promote(
@@ -325,7 +336,9 @@ class Runs:
             now = self._ledger.clock(connection)
             try_again(connection, run_id, units, now=now)
             if state is RunState.FINISHED:
-                flow.move_run(connection, run_id, state, RunState.RUNNING, finished_at=None)
+                flow.move_run(
+                    connection, run_id, state, RunState.RUNNING, now=now, finished_at=None
+                )
             self._log(connection, now, who, "retry", run_id, {"units": number, "reason": reason})
         return number
 
@@ -369,7 +382,9 @@ class Runs:
             if found:
                 try_again(connection, run_id, {(kept.user, kept.phase) for kept in found}, now=now)
                 if state is RunState.FINISHED:
-                    flow.move_run(connection, run_id, state, RunState.RUNNING, finished_at=None)
+                    flow.move_run(
+                        connection, run_id, state, RunState.RUNNING, now=now, finished_at=None
+                    )
             self._log(
                 connection, now, who, "release", run_id, {"copies": len(found), "reason": reason}
             )
@@ -436,7 +451,9 @@ class Runs:
                 must_not_be_undone(connection, run_id)
                 try_again(connection, run_id, again, now=now, why=choices.CHOSEN)
                 if state is RunState.FINISHED:
-                    flow.move_run(connection, run_id, state, RunState.RUNNING, finished_at=None)
+                    flow.move_run(
+                        connection, run_id, state, RunState.RUNNING, now=now, finished_at=None
+                    )
             detail = {"user": user, "choice": wanted.value, "category": category, "reason": reason}
             self._log(connection, now, who, "choose", run_id, detail)
         return len(again)
@@ -468,8 +485,9 @@ class Runs:
             old = RunState(row.state)
             if only_from is not None and old is not only_from:
                 raise Refused(f"the run is {old}, not {only_from}")
-            flow.move_run(connection, run_id, old, new, why=why if new is RunState.PAUSED else None)
             now = self._ledger.clock(connection)
+            reason = why if new is RunState.PAUSED else None
+            flow.move_run(connection, run_id, old, new, now=now, why=reason)
             self._log(connection, now, who, action, run_id, {"reason": why})
 
     def _log(

@@ -36,6 +36,7 @@ KNOWN = {
     "REINSTATE_OIDC_NAME": "the claim that names a person",
     "REINSTATE_OIDC_GROUPS": "the claim that lists a person's groups",
     "REINSTATE_OIDC_ROLES": "group=role, …: the first that fits",
+    "REINSTATE_HOOK_HOSTS": "host or host:port, …: webhooks that may be inside, and without TLS",
     "REINSTATE_METRICS": "host:port where this process exports metrics",
     "REINSTATE_SERVER": "https://… of a server that commands ask, instead of this machine",
     "REINSTATE_TOKEN": "the token by which that server knows who asks",
@@ -83,6 +84,8 @@ class Settings:
     """Host and port that the API listens on."""
     url: str = ""
     """Where people reach it, without a slash at the end; empty: at that host and port."""
+    hook_hosts: frozenset[str] = frozenset()
+    """Hosts, or host:port, that webhooks may call although they are not public, and by http."""
     metrics: tuple[str, int] | Path | None = None
     """Where this process exports metrics; a path: whom it tells them; None: nowhere."""
     log_level: str = "info"
@@ -110,6 +113,7 @@ class Settings:
             api=_address(given["REINSTATE_API"] or "127.0.0.1:8730", "REINSTATE_API"),
             sandbox=_one_of(given, "REINSTATE_SANDBOX", SANDBOXES),
             url=_url(given["REINSTATE_URL"]),
+            hook_hosts=_hosts(given["REINSTATE_HOOK_HOSTS"]),
             metrics=_metrics(given["REINSTATE_METRICS"]),
             log_level=level,
             log_format=log_format,
@@ -132,6 +136,8 @@ class Settings:
         }
         if self.url:
             variables["REINSTATE_URL"] = self.url
+        if self.hook_hosts:
+            variables["REINSTATE_HOOK_HOSTS"] = ",".join(sorted(self.hook_hosts))
         match self.metrics:
             case Path():
                 variables["REINSTATE_METRICS"] = f"{_UNIX}{self.metrics}"
@@ -231,6 +237,18 @@ def _broker(text: str) -> str:
             hint="use one Redis, or Sentinel: sentinel://one:26379;sentinel://two:26379",
         )
     return address
+
+
+def _hosts(text: str) -> frozenset[str]:
+    hosts = frozenset(re.findall(r"[^\s,]+", text.lower()))
+    if not all(
+        re.fullmatch(r"(\[[0-9a-f:.]+\]|[a-z0-9.-]+)(:[0-9]{1,5})?", host) for host in hosts
+    ):
+        raise Refused(
+            "REINSTATE_HOOK_HOSTS holds something else than hosts",
+            hint="for example hooks.internal:8080, 10.0.0.7",
+        )
+    return hosts
 
 
 _UNIX = "unix:"

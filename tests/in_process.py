@@ -15,6 +15,7 @@ from orchestrator.conductor import Conductor
 from orchestrator.items import UserId
 from orchestrator.ledger.database import Ledger
 from orchestrator.ledger.leases import Ring
+from orchestrator.ledger.outbox import Knock
 from orchestrator.lifecycle import TERMINAL_RUNS, RunState
 from orchestrator.metrics.tally import Tally
 from orchestrator.planner import read_plan
@@ -58,11 +59,16 @@ class Rings:
 
     waiting: list[Ring] = field(default_factory=list)
     rung: list[Ring] = field(default_factory=list)
+    knocks: list[Knock] = field(default_factory=list)
 
     def ring(self, rings: Sequence[Ring], *, expires: float) -> None:
         assert expires > 0
         self.waiting.extend(rings)
         self.rung.extend(rings)
+
+    def knock(self, knocks: Sequence[Knock], *, expires: float) -> None:
+        assert expires > 0
+        self.knocks.extend(knocks)
 
     def close(self) -> None:
         self.waiting.clear()

@@ -23,6 +23,7 @@ from orchestrator.ledger.schema import cell, decline, listed, run, run_user
 from orchestrator.lifecycle import BatchState
 from orchestrator.plan import Plan, Wave
 from orchestrator.ports import Capabilities, Inventory
+from workers.notifying.doubts import doubts
 from workers.roll import Roll
 from workers.workplace import Site, Workplace
 
@@ -98,7 +99,8 @@ def _inspect_targets(work: Workplace, held: Batch) -> None:
         return
     finally:
         work.forget(held.run)
-    _record_targets(work, held, capabilities, [tuple(row) for row in cells])
+    unheard = _doubts(work, site.plan)
+    _record_targets(work, held, capabilities, [tuple(row) for row in cells], unheard)
 
 
 def _record_targets(
@@ -106,6 +108,7 @@ def _record_targets(
     held: Batch,
     capabilities: dict[str, Capabilities],
     scope: Sequence[tuple[Any, ...]],
+    unheard: Sequence[str],
 ) -> None:
     """What is approved: of which run, by which release, how many units, and whose they are."""
     with work.ledger.begin() as connection:
@@ -131,7 +134,7 @@ def _record_targets(
         inventory = {
             "sources": {},
             "capabilities": msgspec.to_builtins(capabilities),
-            "warnings": _target_warnings(capabilities),
+            "warnings": [*_target_warnings(capabilities), *unheard],
         }
         connection.execute(
             update(run)
@@ -143,6 +146,11 @@ def _record_targets(
             )
         )
         leases.end(connection, held, state=BatchState.DONE)
+
+
+def _doubts(work: Workplace, plan: Plan) -> list[str]:
+    """Why somebody may not hear of the run; no reason not to restore."""
+    return doubts(plan.notify, work.secret, trusted=work.hook_hosts)
 
 
 def _target_warnings(capabilities: dict[str, Capabilities]) -> list[str]:
@@ -176,7 +184,8 @@ def _inspect(work: Workplace, held: Batch, roll: Roll) -> None:
     if not roll.total:
         _refuse(work, held, "no user is in scope", "check `users` and the sources of the plan")
         return
-    _record(work, held, site.plan, inventories, capabilities, roll)
+    unheard = _doubts(work, site.plan)
+    _record(work, held, site.plan, inventories, capabilities, roll, unheard)
 
 
 def _categories_of(plan: Plan, target: str) -> list[str]:
@@ -237,6 +246,7 @@ def _record(
     inventories: dict[str, Inventory],
     capabilities: dict[str, Capabilities],
     roll: Roll,
+    unheard: Sequence[str],
 ) -> None:
     everyone = roll.held() if plan.users.listed is None else _listed(work, held.run)
     with work.ledger.begin() as connection:
@@ -260,15 +270,18 @@ def _record(
             "sources": msgspec.to_builtins(inventories),
             "capabilities": msgspec.to_builtins(capabilities),
             "ambiguous": mistakable,
-            "warnings": _warnings(
-                plan,
-                inventories,
-                capabilities,
-                row.created_at,
-                connection.execute(
-                    select(func.max(decline.c.added_at)).where(decline.c.run == held.run)
-                ).scalar_one(),
-            ),
+            "warnings": [
+                *_warnings(
+                    plan,
+                    inventories,
+                    capabilities,
+                    row.created_at,
+                    connection.execute(
+                        select(func.max(decline.c.added_at)).where(decline.c.run == held.run)
+                    ).scalar_one(),
+                ),
+                *unheard,
+            ],
         }
         connection.execute(
             update(run)

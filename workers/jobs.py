@@ -16,12 +16,13 @@ from celery.signals import worker_init
 
 from orchestrator import VERSION
 from orchestrator.causes import Cause, cause_of
-from orchestrator.doorbell import JOB
+from orchestrator.doorbell import ERRAND, JOB
 from orchestrator.errors import LeaseLost, Unavailable
 from orchestrator.findings import UNDO, VERIFY
 from orchestrator.ledger import deaths, leases
 from orchestrator.ledger.database import Ledger
 from orchestrator.ledger.leases import Batch, Ring
+from orchestrator.ledger.outbox import Knock
 from orchestrator.ledger.outcomes import give_up
 from orchestrator.lifecycle import BatchState
 from orchestrator.lifeline import die_after
@@ -35,6 +36,7 @@ from workers.credentials import resolve
 from workers.in_hand import InHand
 from workers.inspection import inspect, lease_kept
 from workers.measuring import teller
+from workers.notifying.delivering import deliver
 from workers.readers.pool import Here, Parser, Readers, Template
 from workers.restore import Restoration
 from workers.trailing import set_out
@@ -245,10 +247,21 @@ def workplace() -> Workplace:
             sleep=time.sleep,
             deadline=die_after,
             in_hand=InHand(settings.home / "in-hand"),
+            hook_hosts=settings.hook_hosts,
             tell=teller(settings),
             parser=parser(settings),
         )
     return _workplaces[pid]
+
+
+@app.task(name=ERRAND)  # pyright: ignore[reportUntypedFunctionDecorator]
+def delivery(number: int, epoch: int) -> None:
+    """Tell somebody something, if it is still to be told under that epoch."""
+    work = workplace()
+    try:
+        deliver(work, Knock(delivery=number, epoch=epoch))
+    except Exception as error:  # see the module's docstring; the lease lapses
+        log.exception("delivery_failed", exc_info=error)
 
 
 @app.task(name=JOB)  # pyright: ignore[reportUntypedFunctionDecorator]  # celery has no types

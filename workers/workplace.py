@@ -93,6 +93,8 @@ class Workplace:
     """Ends this process after so many seconds unless called again; 0: never. A lease that lapsed
     must not be worked under, not even by a process that was frozen and does not know."""
     in_hand: InHand = field(default_factory=InHand)
+    hook_hosts: frozenset[str] = frozenset()
+    """Hosts that webhooks may call although they are not public."""
     tally: Tally = field(default_factory=Tally)
     """What this process measured and did not tell yet."""
     tell: Tell = nowhere

@@ -2,7 +2,7 @@
 
 import json
 from bisect import bisect_right
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from itertools import accumulate
 
@@ -22,6 +22,7 @@ from sqlalchemy import (
 
 from orchestrator.admission import Cell, Facts, Move
 from orchestrator.ledger.database import insert_missing, learn, upsert, within
+from orchestrator.ledger.outbox import tell
 from orchestrator.ledger.priority import FRONT, in_front
 from orchestrator.ledger.schema import (
     AWAITING,
@@ -48,6 +49,7 @@ from orchestrator.lifecycle import (
     RunState,
     moved,
 )
+from orchestrator.notices import NoticeKind
 
 UNFINISHED = (BatchState.WAITING, BatchState.READY, BatchState.DISPATCHED, BatchState.RUNNING)
 
@@ -78,14 +80,56 @@ def move_run(
     run_id: str,
     old: RunState,
     new: RunState,
+    *,
+    now: int,
+    told: bool = True,
     **values: object,
 ) -> bool:
-    """Make one move of a run; False where it was not in `old` any more."""
+    """Make one move of a run, and keep a notice of it; False where it was not in `old` any more."""
     moved(old, new)
     found = connection.execute(
         update(run).where(run.c.id == run_id, run.c.state == old).values(state=new, **values)
     )
+    if told and found.rowcount == 1:
+        tell_move(connection, run_id, old, new, now=now)
     return found.rowcount == 1
+
+
+_NOTICES: Mapping[tuple[RunState | None, RunState], NoticeKind] = {
+    (None, RunState.AWAITING_APPROVAL): NoticeKind.AWAITING_APPROVAL,
+    (RunState.AWAITING_APPROVAL, RunState.RUNNING): NoticeKind.STARTED,
+    (RunState.PAUSED, RunState.RUNNING): NoticeKind.RESUMED,
+    (RunState.FINISHED, RunState.RUNNING): NoticeKind.REOPENED,
+    (None, RunState.PAUSED): NoticeKind.PAUSED,
+    (None, RunState.FINISHED): NoticeKind.FINISHED,
+    (None, RunState.REFUSED): NoticeKind.REFUSED,
+    (None, RunState.CANCELLED): NoticeKind.CANCELLED,
+}
+"""What is told of which move; None: from wherever."""
+
+
+def tell_move(
+    connection: Connection, run_id: str, old: RunState, new: RunState, *, now: int
+) -> None:
+    """Keep a notice of a run's move, and of what has to be accepted when it is over."""
+    kind = _NOTICES.get((old, new)) or _NOTICES.get((None, new))
+    if kind is None:
+        return
+    if kind is not NoticeKind.FINISHED:
+        tell(connection, run_id, kind, now=now)
+        return
+    names = ("settled", "failed", "cancelled", "lost", "quarantined", "nameless")
+    sums = connection.execute(
+        select(*(func.coalesce(func.sum(counter.c[name]), 0).label(name) for name in names)).where(
+            counter.c.run == run_id
+        )
+    ).one()
+    numbers = {name: int(number) for name, number in zip(names, sums, strict=True)}
+    numbers["quarantined"] += numbers.pop("nameless")  # copies that name no item are kept, too
+    tell(connection, run_id, kind, now=now, data=numbers)
+    if numbers["lost"] or numbers["quarantined"]:
+        parts = {name: numbers[name] for name in ("lost", "quarantined")}
+        tell(connection, run_id, NoticeKind.LOSSES, now=now, data=parts)
 
 
 def cell_facts(connection: Connection, run_id: str) -> dict[Cell, Facts]:

@@ -19,8 +19,10 @@ from orchestrator.flow_control import (
 )
 from orchestrator.ledger.database import insert_missing, upsert
 from orchestrator.ledger.leases import Batch
+from orchestrator.ledger.outbox import tell
 from orchestrator.ledger.schema import allowance, batch, circuit, response
 from orchestrator.lifecycle import BatchState
+from orchestrator.notices import NoticeKind
 
 
 def note_answers(connection: Connection, held: Batch, answers: Answers) -> None:
@@ -187,7 +189,13 @@ class Targets:
                 [(before.get(phase, Answers()), sums.get(phase, Answers())) for phase in phases]
             )
             told = of_sources(since) if target.startswith(SOURCES) else since
-            self._change(connection, run_id, target, adjusted(flow, told, now=now))
+            changed = adjusted(flow, told, now=now)
+            self._change(connection, run_id, target, changed)
+            if (flow.circuit is Circuit.CLOSED) != (changed.circuit is Circuit.CLOSED):
+                closed = changed.circuit is Circuit.CLOSED
+                kind = NoticeKind.CIRCUIT_CLOSED if closed else NoticeKind.CIRCUIT_OPENED
+                subject = f"{target}:{now}"
+                tell(connection, run_id, kind, now=now, subject=subject, data={"of": target})
             found[target] = self._flows[run_id, target]
         return found
 

@@ -37,6 +37,8 @@ UNDONE = "state IN ('waiting', 'ready', 'dispatched', 'running') AND members IS 
 """Batches of ranges that still have to end."""
 DUE = "state = 'waiting' AND batch IS NULL AND awaits IS NULL"
 """Exceptions that no batch has taken yet, and that wait for nothing but their time."""
+UNDELIVERED = "state = 'waiting'"
+"""Deliveries that still have to arrive."""
 AWAITING = "state = 'waiting' AND batch IS NULL AND awaits IS NOT NULL"
 """Those that wait for another phase of their user."""
 
@@ -578,3 +580,45 @@ claim = Table(
     Index("claim_by_run", "run", "at", "id"),
 )
 """What users say they had and see now."""
+
+notice = Table(
+    "notice",
+    metadata,
+    Column("id", String(26), primary_key=True),
+    Column("run", String(16), nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("at", BigInteger, nullable=False),
+    Column("data", Text, nullable=False),  # JSON; nothing about a person
+)
+"""What happened to a run, kept in the transaction in which it happened, to be told outside."""
+
+delivery = Table(
+    "delivery",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("run", String(16), nullable=False),
+    Column("notice", String(26), nullable=False),
+    Column("channel", String(9), nullable=False),  # webhook | operators
+    Column("state", String(9), nullable=False),  # waiting | delivered | failed | gone
+    Column("attempts", Integer, nullable=False, server_default="0"),  # since it was last sent again
+    Column("tries", Integer, nullable=False, server_default="0"),  # in all
+    Column("epoch", Integer, nullable=False, server_default="0"),
+    Column("not_before", BigInteger, nullable=False),
+    Column("lease_until", BigInteger, nullable=False, server_default="0"),
+    Index("delivery_by_run", "run", "id"),
+    Index("delivery_by_notice", "notice", "channel", unique=True),
+    _part("delivery_waiting", "not_before", where=UNDELIVERED),
+)
+"""A notice on its way over one channel; leased like a batch while a worker tries."""
+
+delivery_attempt = Table(
+    "delivery_attempt",
+    metadata,
+    Column("delivery", Integer, primary_key=True, autoincrement=False),
+    Column("attempt", Integer, primary_key=True, autoincrement=False),
+    Column("at", BigInteger, nullable=False),
+    Column("end", Text, nullable=False),
+    Column("status", SmallInteger),  # of HTTP; NULL: there was no answer
+    Column("duration_ms", Integer, nullable=False),
+)
+"""What came of each attempt; of answers only their status."""

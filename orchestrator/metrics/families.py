@@ -81,6 +81,9 @@ _ALL = (
         "promise_due_timestamp_seconds", _G, _L, "when the next public update was promised", "run"
     ),
     _family("promise_missed", _G, _L, "1 where that moment has passed", "run"),
+    # What is told outside
+    _family("waiting_deliveries", _G, _L, "notices that did not arrive yet"),
+    _family("oldest_delivery_seconds", _G, _L, "how old the oldest of them is"),
     # The installation
     _family("build_info", _G, _L, "1, with the release", "version"),
     _family("leaders", _G, _L, "1 where a conductor leads, 0 where nobody does"),
@@ -112,6 +115,8 @@ _ALL = (
     ),
     _family("written_items_total", _C, _W, "items handed to a target to write", "target"),
     _family("written_bytes_total", _C, _W, "their bytes", "target"),
+    _family("delivery_seconds", _H, _W, "one attempt to tell somebody", "channel", buckets=LONG),
+    _family("delivery_attempts_total", _C, _W, "such attempts by how they ended", "channel", "end"),
     # API
     _family(
         "request_seconds",

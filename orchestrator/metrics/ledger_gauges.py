@@ -19,7 +19,7 @@ from orchestrator import VERSION
 from orchestrator.books import FIELDS, Books, Outcome, imbalances
 from orchestrator.errors import Unavailable
 from orchestrator.flow_control import whole_window
-from orchestrator.ledger import leadership, pressure
+from orchestrator.ledger import leadership, outbox, pressure
 from orchestrator.ledger.bulletins import promises
 from orchestrator.ledger.database import Ledger
 from orchestrator.ledger.outcomes import UNBALANCED
@@ -132,6 +132,10 @@ class LedgerGauges:
             circuits = select(circuit.c.run, circuit.c.target).where(circuit.c.run.in_(shown))
             for row in connection.execute(circuits):
                 yield "circuit_open", (row.run, row.target), 1
+            number, oldest = outbox.waiting(connection)
+            yield "waiting_deliveries", (), number
+            age = 0.0 if oldest is None else max(0, now - oldest) / 1000
+            yield "oldest_delivery_seconds", (), age
             for promise in promises(connection, now=now):
                 yield "promise_due_timestamp_seconds", (promise.run,), promise.due / 1000
                 yield "promise_missed", (promise.run,), float(promise.late_ms > 0)

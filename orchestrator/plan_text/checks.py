@@ -32,6 +32,7 @@ def check(draft: Draft, problems: Problems, *, base: str, now: datetime) -> None
     _check_waves(draft, problems)
     _check_phases(draft, problems)
     _check_approvals(draft, problems)
+    _check_notify(draft, problems)
     _check_unused(draft, problems)
 
 
@@ -344,6 +345,20 @@ def _check_approvals(draft: Draft, problems: Problems) -> None:
                 f"{path}.on_conflict",
                 hint="approvals: 2",
             )
+
+
+def _check_notify(draft: Draft, problems: Problems) -> None:
+    webhook = draft.notify.webhook if draft.notify is not None else None
+    if webhook is None or is_reference(webhook.url):
+        return
+    if not webhook.url.startswith(("https://", "http://")):
+        problems.add(
+            "bad-url",
+            "a webhook is called by https",
+            place_of(draft.root, "notify", "webhook", "url"),
+            "notify.webhook.url",
+            hint="https://…, or a reference like env:HOOK_URL",
+        )
 
 
 def _check_unused(draft: Draft, problems: Problems) -> None:

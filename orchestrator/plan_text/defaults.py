@@ -5,11 +5,16 @@ from typing import Any
 
 from orchestrator.errors import PlanInvalid
 from orchestrator.options.quantities import write_moment, write_share
-from orchestrator.plan import After, Backoff, Gate, Limits, OnConflict, Phase, Scope
-from orchestrator.plan_text.document import backoff_document, gate_document, limits_document
+from orchestrator.plan import After, Backoff, Gate, Limits, Notify, OnConflict, Phase, Scope
+from orchestrator.plan_text.document import (
+    backoff_document,
+    gate_document,
+    limits_document,
+    notify_document,
+)
 from orchestrator.plan_text.draft import Draft, PhaseDraft
 from orchestrator.plan_text.kind_options import values_of
-from orchestrator.plan_text.language import VERSION, GateText, LimitsText
+from orchestrator.plan_text.language import VERSION, GateText, LimitsText, NotifyText
 
 _ATTEMPTS: int = Phase(restore="", to="", sources=()).attempts
 
@@ -50,7 +55,19 @@ def document_of(draft: Draft) -> dict[str, Any]:
         or [{"name": "everyone", "users": None, "share": None}],
         "phases": [_phase_document(phase, draft) for phase in draft.phases],
         "approvals": draft.approvals,
+        **notify_document(_notify(draft.notify)),
     }
+
+
+def _notify(text: NotifyText | None) -> Notify:
+    if text is None:
+        return Notify()
+    webhook = text.webhook
+    return Notify(
+        webhook=None if webhook is None else webhook.url,
+        webhook_secret=None if webhook is None else webhook.secret,
+        operators=text.operators,
+    )
 
 
 def _phase_document(phase: PhaseDraft, draft: Draft) -> dict[str, Any]:

@@ -34,6 +34,7 @@ from orchestrator.plan import (
     Incident,
     Kind,
     Limits,
+    Notify,
     OnConflict,
     Phase,
     Plan,
@@ -77,6 +78,30 @@ def limits_document(limits: Limits) -> dict[str, Any]:
 def backoff_document(backoff: Backoff) -> str:
     """The waits as a plan spells them."""
     return write_durations((backoff.first, backoff.most))
+
+
+def notify_document(notify: Notify) -> dict[str, Any]:
+    """Who hears of a run, as what the document has of it: nothing where it is nobody."""
+    if notify == Notify():
+        return {}
+    webhook = {"url": notify.webhook, "secret": notify.webhook_secret}
+    return {
+        "notify": {
+            "webhook": webhook if notify.webhook is not None else None,
+            "operators": notify.operators,
+        }
+    }
+
+
+def notify_from_document(document: Mapping[str, Any]) -> Notify:
+    """The same, back."""
+    part = document.get("notify") or {}
+    webhook = part.get("webhook") or {}
+    return Notify(
+        webhook=webhook.get("url"),
+        webhook_secret=webhook.get("secret"),
+        operators=part.get("operators"),
+    )
 
 
 def plan_from_document(document: Mapping[str, Any], *, catalogue: Catalogue | None = None) -> Plan:
@@ -134,6 +159,7 @@ def _plan(document: dict[str, Any], known: Catalogue) -> Plan:
         waves=tuple(_wave(wave) for wave in document["waves"]),
         phases=tuple(_phase(phase, known) for phase in document["phases"]),
         approvals=document["approvals"],
+        notify=notify_from_document(document),
         version=document["version"],
         document=document,
         digest=digest_of(document),

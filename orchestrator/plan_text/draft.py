@@ -10,6 +10,7 @@ from typing import Any
 from orchestrator.plan_text.language import (
     DefaultsText,
     IncidentText,
+    NotifyText,
     PhaseText,
     UsersText,
     WaveText,
@@ -61,6 +62,7 @@ class Draft:
     defaults: DefaultsText = field(default_factory=DefaultsText)
     phases: list[PhaseDraft] = field(default_factory=list[PhaseDraft])
     approvals: int = 1
+    notify: NotifyText | None = None
 
 
 def child(node: Node | None, key: str) -> Node | None:

@@ -12,6 +12,7 @@ from pydantic import Field
 
 from orchestrator.options.paths import PlanPath
 from orchestrator.options.quantities import Duration, Durations, Flow, Moment, Rate, Share
+from orchestrator.options.references import Location, Secret
 from orchestrator.options.spellings import Misspelt, Spelling
 from orchestrator.plan import After, OnConflict, Scope
 from orchestrator.plan_text.yaml_values import CONTROL, INVISIBLE
@@ -193,6 +194,26 @@ class PhaseText(DefaultsText):
 
 
 @dataclass(frozen=True, kw_only=True)
+class WebhookText:
+    """A program of yours that is told, by signed HTTP requests."""
+
+    url: Location
+    """Where it answers: https://…, or a reference to that."""
+    secret: Secret
+    """What signs the requests: `whsec_…`, by reference."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class NotifyText:
+    """Who hears of what happens to the run: numbers and states, nothing about a person."""
+
+    webhook: WebhookText | None = None
+    """A program of yours. Default: none."""
+    operators: Secret | None = None
+    """Apprise URLs of people, by reference; needs the extra `apprise` on workers. Default: none."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class PlanText:
     """A restoration plan."""
 
@@ -218,3 +239,5 @@ class PlanText:
     """What holds for every phase that does not say otherwise."""
     approvals: Annotated[int, Field(ge=0, le=9)] = 1
     """So many people, none of them the author, have to approve the plan before it writes."""
+    notify: NotifyText | None = None
+    """Who hears of what happens. Default: nobody."""

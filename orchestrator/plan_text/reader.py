@@ -12,6 +12,7 @@ from orchestrator.plan_text.language import (
     VERSION,
     DefaultsText,
     IncidentText,
+    NotifyText,
     PhaseText,
     PlanText,
     UsersText,
@@ -22,7 +23,6 @@ from orchestrator.plan_text.problems import Problems
 from orchestrator.plan_text.yaml_values import Listing, Node, Place, Scalar, Table
 
 LATER_KEYS: Mapping[str, frozenset[str]] = {
-    "": frozenset({"notify"}),
     "users": frozenset({"query"}),
 }
 """Keys that the language knows and this version does not have, by the section they stand in."""
@@ -71,6 +71,7 @@ class PlanReader:
         draft.sources = self._kinds(root, "sources", self.catalogue.sources)
         draft.targets = self._kinds(root, "targets", self.catalogue.targets)
         draft.waves = self._waves(child(root, "waves"))
+        draft.notify = self._section(NotifyText, child(root, "notify"), "notify")
         defaults = child(root, "defaults")
         draft.defaults = self._section(DefaultsText, defaults, "defaults") or draft.defaults
         draft.phases = self._phases(child(root, "phases"))
@@ -93,9 +94,7 @@ class PlanReader:
 
     def _keys(self, root: Table) -> None:
         for key, entry in root.entries.items():
-            if key in LATER_KEYS[""]:
-                self._later(quoted(key), entry.key, key)
-            elif key not in _TOP:
+            if key not in _TOP:
                 self.problems.add_all([unknown_key(key, entry, "", _TOP)])
         for key in _REQUIRED:
             if key not in root.entries:

@@ -223,6 +223,7 @@ tests:
       - {series: 'reinstate_circuit_open{run="7f3a", of="pim"}', values: '1x40'}
       - {series: 'reinstate_cells{run="7f3a", state="held"}', values: '1x40'}
       - {series: 'reinstate_promise_missed{run="7f3a"}', values: '0x5 1x30'}
+      - {series: 'reinstate_oldest_delivery_seconds', values: '4000x40'}
       - {series: 'reinstate_ledger_clock_skew_seconds{job="api"}', values: '-9x40'}
       - {series: 'reinstate_conductor_tick_seconds_bucket{le="1"}', values: '0x40'}
       - {series: 'reinstate_conductor_tick_seconds_bucket{le="5"}', values: '0+60x40'}
@@ -244,8 +245,8 @@ def test_each_alert_fires_once_for_what_it_is_about_and_for_nothing_else(tmp_pat
     text = yaml.safe_load(ALERTS)
     text["rule_files"] = [str(RULES)]
     about = {"ReinstateCircuitOpen": {"run": "7f3a", "of": "pim"}}
-    for name in ("ReinstateNoLeader", "ReinstateLedgerClockSkew", "ReinstateLedgerSlow"):
-        about[name] = {}
+    for name in ("NoLeader", "NoticesDoNotArrive", "LedgerClockSkew", "LedgerSlow"):
+        about[f"Reinstate{name}"] = {}
     expected = []
     for rule in rules:
         name = rule["alert"]

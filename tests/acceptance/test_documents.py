@@ -17,6 +17,7 @@ from orchestrator.cli.main import COMMANDS
 from orchestrator.cli.reference import reference
 from orchestrator.lifecycle import BatchState, CellState, RunState, UnitState
 from orchestrator.metrics.families import FAMILIES
+from orchestrator.notices import DeliveryEnd, NoticeKind
 from orchestrator.reasons import Reason
 from orchestrator.settings import KNOWN
 from tests.command_line import COMMAND, Shell, shell
@@ -176,6 +177,13 @@ def test_every_metric_is_listed_as_it_is_exported():
         )
         for family in FAMILIES.values()
     ]
+
+
+def test_every_notice_and_every_end_of_an_attempt_is_explained():
+    kinds = [row[0].strip("`") for row in rows_of("docs/webhooks.md", "## What is told")]
+    assert kinds == list(NoticeKind)
+    ends = [row[0].strip("`") for row in rows_of("docs/webhooks.md", "## What came of it")]
+    assert ends == list(DeliveryEnd)
 
 
 def test_every_alert_says_what_to_do():

@@ -271,7 +271,16 @@ def test_what_is_wrong_with_the_frame_of_a_text_shows_among_the_rest():
         (7, "  more: {kind: rows, url: 'sqlite:///../x.db'}", [("climbing-path", 7, 27)]),
         # not here yet, and never ignored
         (4, "users: {query: 'select 1', decline: b.csv}", [("not-available", 4, 9)]),
-        (13, "notify: {webhook: {url: env:HOOK_URL}}", [("not-available", 13, 1)]),
+        # who is told
+        (13, "notify: {webhook: {url: env:HOOK_URL, secret: env:HOOK_SECRET}}", []),
+        (13, "notify: {webhook: {url: 'https://h.example/x', secret: file:/run/s}}", []),
+        (13, "notify: {operators: env:APPRISE_URL}", []),
+        (13, "notify: {webhook: {url: env:HOOK_URL}}", [("missing-key", 13, 19)]),
+        (13, "notify: {webhook: {url: env:U, secret: hunter2}}", [("inline-secret", 13, 40)]),
+        (13, "notify: {webhook: {url: 'ftp://h/', secret: env:S}}", [("bad-url", 13, 25)]),
+        (13, "notify: {webhok: {}}", [("unknown-key", 13, 10)]),
+        (13, "notify: {operators: 'mailto://a:hunter2@h'}", [("inline-secret", 13, 21)]),
+        (13, "notify: env:HOOK_URL", [("wrong-type", 13, 9)]),
         # only what consists of fields is merged
         (13, "defaults: {on_conflict: merge}", [("cannot-merge", 16, 15)]),
         (15, "  - {restore: contacts, to: pim, on_conflict: merge}", []),
