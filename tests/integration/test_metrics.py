@@ -216,6 +216,7 @@ def test_every_metric_is_exported_by_somebody(seen):
     assert missing <= {
         # each of these has a test of its own
         "reinstate_batches_out",
+        "reinstate_delivery_attempts_total",
         "reinstate_circuit_open",
         "reinstate_promise_due_timestamp_seconds",
         "reinstate_promise_missed",

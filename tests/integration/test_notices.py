@@ -10,6 +10,7 @@ from standardwebhooks.webhooks import Webhook, WebhookVerificationError
 from orchestrator.ledger import announcing, outbox
 from orchestrator.ledger.flow import cell_facts
 from orchestrator.ledger.schema import bulletin, delivery, delivery_attempt, notice
+from orchestrator.metrics.listening import exposed
 from orchestrator.notices import ATTEMPTS, DeliveryEnd, DeliveryState, NoticeKind
 from tests.hook_receiver import receiver
 from tests.in_process import Service
@@ -125,6 +126,8 @@ def test_a_receiver_hears_of_all_that_happens_and_can_tell_that_it_was_us(
         '\\"wave\\": \\"canary\\"', ""
     ).replace("contacts for canary", "")
     assert set(states(service)) == {DeliveryState.DELIVERED}
+    told = exposed(service.measured.collect).decode()
+    assert 'delivery_attempts_total{channel="webhook",end="delivered"} 10.0' in told
     assert len({body["id"] for body in bodies}) == len(bodies)
 
 
