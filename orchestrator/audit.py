@@ -33,7 +33,7 @@ def _findings(connection: Connection, run_id: str) -> Iterator[str]:
         for row in audit_log.broken_links(connection)
     )
     known = connection.execute(
-        select(run.c.purpose, run.c.about, run.c.state).where(run.c.id == run_id)
+        select(run.c.purpose, run.c.about, run.c.root, run.c.state).where(run.c.id == run_id)
     ).one()
     sums: dict[int, Books] = {}
     states: dict[tuple[int, str], int] = {}
@@ -50,7 +50,7 @@ def _findings(connection: Connection, run_id: str) -> Iterator[str]:
         for broken in imbalances(books, settled=state is UnitState.SETTLED):
             yield f"{who}: {broken}"
         short = lost(expected=row["expected"], items=books.items)
-        counted = state is UnitState.SETTLED and not books.declined and known.about is None
+        counted = state is UnitState.SETTLED and not books.declined and known.root is None
         if counted and books.lost != short:
             yield f"{who}: {books.lost} lost in the books, {short} by the census"
         sums[phase] = sums.get(phase, Books()) + books
@@ -104,7 +104,7 @@ def _ends(
         .group_by(cell.c.phase)
     ):
         rows = sum(n for (phase, _), n in states.items() if phase == row.phase)
-        everyone = users if known.about is None else rows
+        everyone = users if known.root is None else rows
         if not rows == row.units == everyone:
             yield f"phase {row.phase + 1}: {rows} units for {users} users, {row.units} planned"
     failed = sum(n for (_, unit_state), n in states.items() if unit_state == UnitState.FAILED)

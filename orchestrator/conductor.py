@@ -65,6 +65,8 @@ LEARNS_FROM = 500
 LOOKED_AT = 500
 """So many waiting batches of a cell are looked at in a tick, or it grew with the run."""
 PACE_KEPT = 0.8
+PLANS_KEPT = 200
+"""Each search for what a user misses is a run with a plan of its own."""
 LEADS_MS = 10_000
 """How long a leader that fell silent is waited for."""
 
@@ -102,7 +104,7 @@ class Conductor:
         self._awaiting: dict[str, int] = {}
         """The same, of units that wait for another phase of their user."""
         self._targets = Targets()
-        self._purposes: dict[str, str] = {}
+        self._purposes: dict[str, tuple[str, bool]] = {}
         self._out = 0
         """Batches that were out after the last tick."""
         self._pace = 0.0
@@ -282,7 +284,7 @@ class Conductor:
             return True
         if row.digest is None:
             return False
-        if row.about is None:
+        if row.root is None:  # else its users and units were made with it
             expansion.expand(
                 connection,
                 run_id,
@@ -319,11 +321,10 @@ class Conductor:
 
     def _admit(self, connection: Connection, run_id: str, now: int) -> bool:
         plan = self._plan(connection, run_id)
-        purpose = self._purpose(connection, run_id)
+        purpose, gated = self._purpose(connection, run_id)
         facts = flow.cell_facts(connection, run_id)
         if purpose == "preview":
             return self._admit_preview(connection, run_id, facts, now)
-        gated = purpose == "restore"
         due = (
             admission.moves(plan.phases, facts, flow.moment(now))
             if gated
@@ -396,14 +397,19 @@ class Conductor:
                 self._learned[run_id] = ended
                 flow.learn_again(connection)
 
-    def _purpose(self, connection: Connection, run_id: str) -> str:
+    def _purpose(self, connection: Connection, run_id: str) -> tuple[str, bool]:
+        """What a run is for, and whether gates hold it: not what has some units of another one."""
         if run_id not in self._purposes:
-            found = select(run.c.purpose).where(run.c.id == run_id)
-            self._purposes[run_id] = connection.execute(found).scalar_one()
+            row = connection.execute(
+                select(run.c.purpose, run.c.root).where(run.c.id == run_id)
+            ).one()
+            self._purposes[run_id] = row.purpose, row.purpose == "restore" and row.root is None
         return self._purposes[run_id]
 
     def _plan(self, connection: Connection, run_id: str) -> Plan:
         if run_id not in self._plans:
+            if len(self._plans) >= PLANS_KEPT:
+                self._plans.clear()
             text = connection.execute(select(run.c.plan).where(run.c.id == run_id)).scalar_one()
             self._plans[run_id] = plan_from_document(msgspec.json.decode(text))
         return self._plans[run_id]

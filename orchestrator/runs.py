@@ -355,6 +355,7 @@ class Runs:
                 raise Refused(f"a run that is {state} takes nothing back")
             now = self._ledger.clock(connection)
             must_not_be_undone(connection, run_id)
+            root = row.root or run_id
             found = connection.execute(
                 select(quarantine.c.id, quarantine.c.user, quarantine.c.phase, run_user.c.user_hash)
                 .join(
@@ -363,12 +364,10 @@ class Runs:
                 )
                 .where(quarantine.c.run == run_id, quarantine.c.id.in_(list(copies)))
             ).all()
-            keys = keys_of(
-                connection, self._sealer, [kept.user_hash for kept in found], root=run_id
-            )
+            keys = keys_of(connection, self._sealer, [kept.user_hash for kept in found], root=root)
             for kept in found:
                 context = f"quarantine:{run_id}:{kept.user}:{kept.phase}".encode()
-                of_user = keys.get((run_id, kept.user_hash), {})
+                of_user = keys.get((root, kept.user_hash), {})
                 key = of_user[min(of_user)] if of_user else self._sealer
                 connection.execute(
                     update(quarantine)

@@ -5,6 +5,7 @@ from which one could be reckoned: who knows of one of them would learn what beca
 """
 
 from collections.abc import Iterator, Mapping, Sequence
+from enum import StrEnum
 
 from msgspec import Struct
 
@@ -199,6 +200,91 @@ def advice(books: Books, state: UnitState, *, may_choose: bool) -> Iterator[str]
         )
     if books.lost or (state is UnitState.SETTLED and books.quarantined + books.nameless):
         yield "If you had more than this, tell our support how many; they can search once more."
+
+
+class Place(StrEnum):
+    """Where something that a user misses is."""
+
+    RESTORED = "restored"
+    MERGED = "merged"
+    THERE = "there"
+    """It was there already, not by our hand."""
+    KEPT = "kept"
+    """The user's own is newer, and stays."""
+    DELETED = "deleted"
+    """Its user deleted it, after the loss or after we brought it back; or it was declined."""
+    QUARANTINED = "quarantined"
+    FOUND = "found"
+    """It was found by the search: it is not there, and can be brought back."""
+    NEVER_FOUND = "never-found"
+
+
+_PLACES: Mapping[Place, str] = {
+    Place.RESTORED: "we brought back",
+    Place.THERE: "were there all the time",
+    Place.MERGED: "were combined with what you had",
+    Place.KEPT: "stayed as you changed them since",
+    Place.DELETED: "were deleted, so we did not bring them back",
+    Place.QUARANTINED: "were found damaged; we keep them and try to mend them",
+    Place.FOUND: "more were found now",
+    Place.NEVER_FOUND: "are in none of our copies. We are sorry",
+}
+"""In the order in which they are told."""
+
+
+class ToppedUp(StrEnum):
+    """What is done about what a search found."""
+
+    NOT_YET = "not-yet"
+    UNDER_WAY = "under-way"
+    DONE = "done"
+
+
+_SEARCHED = "We have searched every copy that we have once more."
+_FOLLOWS: Mapping[ToppedUp, str] = {
+    ToppedUp.NOT_YET: "; they can be brought back",
+    ToppedUp.UNDER_WAY: "; they are being brought back",
+    ToppedUp.DONE: "",
+}
+
+
+def claim_answer(
+    category: str,
+    *,
+    had: int,
+    sees: int,
+    places: Mapping[Place, int],
+    reasons: Sequence[str] = (),
+    top_up: ToppedUp = ToppedUp.NOT_YET,
+    brought_back: int = 0,
+) -> str:
+    """What to tell a user who missed something, after the search. Lines."""
+    name = items_of(category)
+    told = [f"You told us that you had {had:,} {name} and see {sees:,}. {_SEARCHED}"]
+    for place, words in _PLACES.items():
+        count = places.get(place, 0)
+        if not count:
+            continue
+        sentence = f"{words}{_FOLLOWS[top_up]}" if place is Place.FOUND else words
+        told.append(f"- {count:,} {_singular(sentence) if count == 1 else sentence}.")
+    if top_up is ToppedUp.DONE:
+        told.append(f"- Of those found now, {brought_back:,} are back.")
+    told.extend(f"  {reason}" for reason in reasons)
+    if len(told) == 1:
+        told.append(f"We know of no {name} of yours.")
+    return "\n".join(told)
+
+
+def _singular(words: str) -> str:
+    """The same of one."""
+    for many, one in (
+        ("were ", "was "),
+        ("are ", "is "),
+        ("them", "it"),
+        ("they ", "it "),
+    ):
+        words = words.replace(many, one)
+    return words
 
 
 def _capital(text: str) -> str:

@@ -122,6 +122,8 @@ def _members(
 
 LATER = 1_000
 """Added to the phase as the maker of keys, where a run is about another one."""
+NARROWED = 2_000
+"""The same, where it restores, or looks for, some of another one's units."""
 
 
 def waiting_units(
@@ -155,7 +157,7 @@ def waiting_units(
         work.ledger,
         work.sealer,
         root=site.ids.root,
-        maker=held.phase + (LATER if held.kind in {VERIFY, UNDO} else 0),
+        maker=held.phase + _makes_later(held, site.ids.root),
         users=hashes,
     )
     owners = site.ids.open_all([sealed_id for _, _, _, _, sealed_id, _ in rows])
@@ -213,6 +215,12 @@ _WAITING_OF_RANGE = _waiting(
 )
 
 
+def _makes_later(held: Batch, root: str) -> int:
+    if held.kind in {VERIFY, UNDO}:
+        return LATER
+    return 0 if held.run == root else NARROWED
+
+
 def declined(connection: Connection, run: str, hashes: Sequence[bytes]) -> set[bytes]:
     """Those of `hashes` that are on the run's decline list at this moment."""
     return set(
@@ -243,7 +251,7 @@ def _after_predecessors(
     ready: list[UnitWork] = []
     postponed: list[UnitResult] = []
     for unit_work in units:
-        match states[unit_work.user]:
+        match states.get(unit_work.user):  # none: this run has none of theirs before
             case UnitState.WAITING | UnitState.HELD if phase.scope is Scope.USER:
                 postponed.append(
                     UnitResult(

@@ -70,8 +70,8 @@ def inspect(work: Workplace, held: Batch) -> None:
     refused.
     """
     with work.ledger.read() as connection:
-        about = connection.execute(select(run.c.about).where(run.c.id == held.run)).scalar_one()
-    if about is not None:
+        root = connection.execute(select(run.c.root).where(run.c.id == held.run)).scalar_one()
+    if root is not None:
         _inspect_targets(work, held)
         return
     with closing(Roll(work.sealer)) as roll:
@@ -79,7 +79,7 @@ def inspect(work: Workplace, held: Batch) -> None:
 
 
 def _inspect_targets(work: Workplace, held: Batch) -> None:
-    """Of a run about another one only the targets matter; its users and units are known."""
+    """Of a run that has another one's users only the targets matter: its units are known."""
     work.forget(held.run)
     site = work.site(held.run)
     with work.ledger.read() as connection:
@@ -113,7 +113,8 @@ def _record_targets(
     """What is approved: of which run, by which release, how many units, and whose they are."""
     with work.ledger.begin() as connection:
         row = connection.execute(select(run).where(run.c.id == held.run)).one()
-        behind = connection.execute(select(run.c.digest).where(run.c.id == row.about)).scalar_one()
+        before = row.about or row.root
+        behind = connection.execute(select(run.c.digest).where(run.c.id == before)).scalar_one()
         whose = hashlib.sha256()
         users = 0
         for one in connection.execute(
@@ -125,7 +126,8 @@ def _record_targets(
             whose.update(one.user_hash)
             users += 1
         parts = {
-            row.purpose: row.about,
+            row.purpose: before,
+            "plan": row.plan_digest,
             "digest": behind,
             "code": row.code_version,
             "units": scope,

@@ -113,6 +113,12 @@ ROUTES: Mapping[str, Access] = {
     "POST /api/v1/runs/{run}/bulletins": STEER,
     "GET /api/v1/runs/{run}/public-page": LOOK,
     "PUT /api/v1/runs/{run}/public-page": STEER,
+    # Claims
+    "GET /api/v1/runs/{run}/claims": ONE_USER,
+    "POST /api/v1/runs/{run}/claims": _to(Scope.STEER, OPERATORS | {S}),
+    "GET /api/v1/claims/{claim}": ONE_USER,
+    "POST /api/v1/claims/{claim}/top-up": _to(Scope.STEER, OPERATORS | {S}),
+    "POST /api/v1/claims/{claim}/reveal": REVEAL,
     # Users
     "GET /api/v1/runs/{run}/units": EVERYBODYS_USERS,
     "GET /api/v1/runs/{run}/losses": EVERYBODYS_USERS,
@@ -180,6 +186,10 @@ ROUTES: Mapping[str, Access] = {
     "POST /runs/{run}/users/{user}/reveal": REVEAL,
     "POST /runs/{run}/users/{user}/prioritize": _to(Scope.STEER, OPERATORS | {S}, repeatable=True),
     "POST /runs/{run}/users/{user}/link": _to(Scope.STEER, OPERATORS | {S}, repeatable=True),
+    "GET /runs/{run}/claims": ONE_USER,
+    "POST /runs/{run}/users/{user}/claims": _to(Scope.STEER, OPERATORS | {S}, repeatable=True),
+    "GET /claims/{claim}": ONE_USER,
+    "POST /claims/{claim}/top-up": _to(Scope.STEER, OPERATORS | {S}, repeatable=True),
     "GET /runs/{run}/bulletins": LOOK,
     "POST /runs/{run}/bulletins": _form(STEER),
     "POST /runs/{run}/public-page": _form(STEER),

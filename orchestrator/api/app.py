@@ -18,6 +18,7 @@ from orchestrator.api.problems import PageOfProblem, explain_problems
 from orchestrator.api.routes import (
     aftercare,
     bulletins,
+    claims,
     copies,
     events,
     health,
@@ -47,6 +48,7 @@ ROUTERS = (
     operations.router,
     aftercare.router,
     bulletins.router,
+    claims.router,
     copies.router,
     copies.large,
     overseeing.router,

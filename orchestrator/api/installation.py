@@ -14,6 +14,7 @@ from orchestrator.api.events import Hub
 from orchestrator.api.idempotency import Answers
 from orchestrator.api.recent import Recent
 from orchestrator.bulletins import Bulletins
+from orchestrator.claims import Claims
 from orchestrator.identity.sessions import Sessions
 from orchestrator.identity.sign_on import SignOn
 from orchestrator.identity.tokens import Tokens
@@ -58,6 +59,7 @@ class Installation(Struct, frozen=True, kw_only=True):
     tally: Tally
     gauges: LedgerGauges
     own_pages: OwnPages
+    claims: Claims
 
     @classmethod
     def of(
@@ -96,6 +98,7 @@ class Installation(Struct, frozen=True, kw_only=True):
             tally=tally,
             gauges=LedgerGauges(ledger, tally),
             own_pages=OwnPages(ledger, sealer, runs),
+            claims=Claims(ledger, progress),
         )
 
     @classmethod

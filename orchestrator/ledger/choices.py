@@ -3,7 +3,7 @@
 import json
 from collections.abc import Collection, Sequence
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, select, update
 
 from orchestrator.catalogue import category_kind
 from orchestrator.causes import Cause
@@ -20,9 +20,6 @@ CHOSEN = Cause(
     sentence="its user chose what is done about conflicts",
     transient=True,
 )
-
-
-AHEAD = (BatchState.WAITING, BatchState.READY, BatchState.DISPATCHED, BatchState.RUNNING)
 
 
 def check(phases: Sequence[Phase], wanted: Choice, category: str | None) -> None:
@@ -70,18 +67,23 @@ def in_hand(connection: Connection, run_id: str, user: int) -> set[int]:
 
 
 def keep_from_beginning(connection: Connection, run_id: str, user: int) -> None:
-    """Let no worker begin with this user until the commit: who begins later knows the choice."""
-    if connection.dialect.name == "postgresql":
-        connection.execute(
-            select(batch.c.id)
-            .where(
-                batch.c.run == run_id,
-                batch.c.state.in_(AHEAD),
-                batch.c.first <= user,
-                batch.c.last >= user,
-            )
-            .with_for_update(read=True)
-        ).all()
+    """Let no worker begin with this user until the commit: who begins later knows the choice.
+
+    A worker learns in the statement by which it claims whether there are choices at all, so it
+    must not be waiting in that statement meanwhile: what is on its way is called back.
+    """
+    if connection.dialect.name != "postgresql":
+        return  # who writes is alone
+    theirs = (batch.c.run == run_id, batch.c.first <= user, batch.c.last >= user)
+    ahead = (BatchState.WAITING, BatchState.READY)
+    connection.execute(
+        select(batch.c.id).where(*theirs, batch.c.state.in_(ahead)).with_for_update(read=True)
+    ).all()
+    connection.execute(
+        update(batch)
+        .where(*theirs, batch.c.state == BatchState.DISPATCHED)
+        .values(state=BatchState.READY, lease_until=0)
+    )
 
 
 def left_as_they_were(

@@ -88,7 +88,7 @@ run = Table(
     Column("accepted_by", Text),  # who accepted losses and quarantine
     Column("accepted_at", BigInteger),
     Column("about", String(16)),  # verify, undo: whose traces it looks at
-    Column("root", String(16)),  # verify, undo: the run at the bottom; its users and keys
+    Column("root", String(16)),  # verify, undo, search, top-up: whose users and keys it has
     Column("closed_at", BigInteger),  # its keys were erased
     Column("closed_by", Text),
     Index("run_by_root", "root"),

@@ -1,14 +1,14 @@
 """The units of a run about another run: which of that one's units it looks at, and their batches.
 
-Users keep their numbers and waves, so that `#17` is the same person in both. Only units that left
-something in the journal are of interest.
+Users keep their numbers and waves, so that `#17` is the same person in both. What goes over traces
+is narrowed to units that left some; what searches or tops up has one unit only.
 """
 
 from typing import Any
 
 from sqlalchemy import Connection, Select, exists, func, insert, literal, select
 
-from orchestrator.ledger.schema import batch, cell, journal, run_user, unit
+from orchestrator.ledger.schema import batch, cell, choice, journal, run_user, unit
 from orchestrator.lifecycle import TERMINAL_UNITS, BatchState, CellState, UnitState
 
 
@@ -63,6 +63,46 @@ def narrow(
         _make_cells(connection, run_id)
         _make_batches(connection, run_id, kind, batch_users)
     return made
+
+
+def single(
+    connection: Connection,
+    run_id: str,
+    *,
+    root: str,
+    user: int,
+    phase: int,
+    kind: str,
+    priority: int,
+) -> None:
+    """Make one unit of `root` the only one of `run_id`: its user, cell and batch, and choices."""
+    connection.execute(
+        insert(unit).values(run=run_id, user=user, phase=phase, state=UnitState.WAITING)
+    )
+    _copy_users(connection, run_id, root)
+    _make_cells(connection, run_id)
+    wave = select(cell.c.wave).where(cell.c.run == run_id)
+    connection.execute(
+        insert(batch).values(
+            run=run_id,
+            kind=kind,
+            phase=phase,
+            wave=connection.execute(wave).scalar_one(),
+            first=user,
+            last=user,
+            state=BatchState.WAITING,
+            priority=priority,
+        )
+    )
+    names = ["user", "category", "choice", "who", "at"]
+    connection.execute(
+        insert(choice).from_select(
+            ["run", *names],
+            select(literal(run_id), *(choice.c[name] for name in names)).where(
+                choice.c.run == root, choice.c.user == user
+            ),
+        )
+    )
 
 
 def _copy_users(connection: Connection, run_id: str, about: str) -> None:

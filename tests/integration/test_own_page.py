@@ -6,6 +6,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from orchestrator import VERSION
 from orchestrator.errors import Unavailable
 from orchestrator.ledger import leases
 from orchestrator.lifecycle import RunState
@@ -227,23 +228,39 @@ def test_what_cannot_be_chosen_is_said(site, body):
     assert "What became of your data" in answer.text
 
 
-@pytest.mark.parametrize("ledger", ["sqlite", "postgresql"])
-def test_nobody_chooses_what_a_worker_has_read_already(request, tmp_path, ledger):
-    """It would be kept, and not honoured: the worker has read what was chosen by then."""
-    url = request.getfixturevalue("fresh_database") if ledger == "postgresql" else None
+@pytest.fixture(params=["sqlite", "postgresql"])
+def dispatched(request, tmp_path):
+    """A service whose run has a batch on its way, on both ledgers; and the run."""
+    url = request.getfixturevalue("fresh_database") if request.param == "postgresql" else None
     service = Service(tmp_path, ledger_url=url)
     source.put("own", contents())
     target.forget("own")
+    live = CARD.format(uid="a", more="TEL:2\r\n").encode()
+    target.store("own").put("contacts", USERS[0], "a", live, at=AFTER)
     run = service.submit(PLAN.replace("users: {from: users.csv, decline: erased.csv}\n", ""))
     while not service.rings.waiting or service.progress.state(run) is not RunState.RUNNING:
         service.answer()
         service.conductor.tick()
+    yield service, run
+    service.work.close()
+
+
+def test_nobody_chooses_what_a_worker_has_read_already(dispatched):
+    """It would be kept, and not honoured: the worker has read what was chosen by then."""
+    service, run = dispatched
     ring = service.rings.waiting.pop(0)
     with service.ledger.begin() as connection:
         now = service.ledger.clock(connection)
-        held = leases.claim(connection, ring, now=now, lease_ms=1_000, worker="w")
+        held = leases.claim(connection, ring, now=now, lease_ms=1_000, worker="w", release=VERSION)
     assert held is not None
     with pytest.raises(Unavailable):
         service.runs.choose(run, held.first, Choice.KEEP_BOTH, who="the user")
     service.runs.choose(run, held.first, Choice.KEEP_BOTH, who="the user", category="notes")
-    service.work.close()
+
+
+def test_what_is_chosen_while_a_batch_is_on_its_way_is_honoured(dispatched):
+    service, run = dispatched
+    service.runs.choose(run, 0, Choice.KEEP_BOTH, who="the user")
+    service.go_on()
+    contacts = service.progress.user(run, "#0").categories[0]
+    assert (contacts.books.beside, contacts.books.superseded) == (1, 0)

@@ -2,6 +2,7 @@
 
 from orchestrator.dashboard.routes import (
     aftercare,
+    claims,
     copies,
     entrance,
     failures,
@@ -16,6 +17,7 @@ from orchestrator.dashboard.routes import (
 )
 
 ROUTERS = (
+    claims.router,
     entrance.router,
     sign_on.router,
     runs.router,

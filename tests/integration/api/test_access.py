@@ -22,9 +22,11 @@ KEYS = sorted(
 )
 API = [key for key in KEYS if "/api/v1/" in key]
 PAGES = [key for key in KEYS if "/api/v1/" not in key]
-PAGES_OF_A_RUN = [key for key in PAGES if "{run}" in key or "{operation}" in key]
-OF_A_RUN = [key for key in API if "{run}" in key or "{operation}" in key]
+OF_RUNS = re.compile("{(run|operation|claim)}")
+PAGES_OF_A_RUN = [key for key in PAGES if OF_RUNS.search(key)]
+OF_A_RUN = [key for key in API if OF_RUNS.search(key)]
 BODIES = {
+    "POST /api/v1/runs/{run}/claims": {"user": "bob", "category": "contacts", "had": 9, "sees": 1},
     "POST /api/v1/runs/{run}/bulletins": {"text": "nothing is new"},
     "PUT /api/v1/runs/{run}/public-page": {"slug": "for-tests"},
     "POST /api/v1/runs/{run}/approve": {"digest": "0" * 64},
@@ -34,7 +36,7 @@ BODIES = {
     "POST /api/v1/operations/{operation}/confirm": {"units": 7},
 }
 REASONED = {"reason": "because of a test"}
-MISSING = {"run": "0123abcd", "operation": "0123456789ab"}
+MISSING = {"run": "0123abcd", "operation": "0123456789ab", "claim": "0123abcd"}
 
 
 def test_every_route_is_behind_the_gate_and_in_the_table():
@@ -64,6 +66,8 @@ def asked(site: Furnished, client, key: str, **places: str):
     known |= {"slug": "no-such-page", "link": "no-such-link"}
     if "{operation}" in path and "operation" not in places:
         known["operation"] = operation(site)
+    if "{claim}" in path and "claim" not in places:
+        known["claim"] = claim(site)
     for name, value in {**known, **places}.items():
         path = path.replace(f"{{{name}}}", value)
     assert "{" not in path, path
@@ -86,6 +90,15 @@ def operation(site: Furnished) -> str:
         return found[0]["id"]
     made = site.mia.post(f"/api/v1/runs/{site.run}/retries", json={})
     return made.json()["id"]
+
+
+def claim(site: Furnished) -> str:
+    """A claim about the run."""
+    path = f"/api/v1/runs/{site.run}/claims"
+    found = site.mia.get(path).json()["rows"]
+    if found:
+        return found[0]["id"]
+    return site.mia.post(path, json=BODIES["POST /api/v1/runs/{run}/claims"]).json()["id"]
 
 
 UPLOADS = {"POST /runs/{run}/quarantine/{number}/release"}
