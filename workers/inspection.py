@@ -98,6 +98,7 @@ def _inspect_targets(work: Workplace, held: Batch) -> None:
         _away(work, held, error)
         return
     finally:
+        site.close()
         work.forget(held.run)
     unheard = _doubts(work, site.plan)
     _record_targets(work, held, capabilities, [tuple(row) for row in cells], unheard)
@@ -182,6 +183,7 @@ def _inspect(work: Workplace, held: Batch, roll: Roll) -> None:
         _refuse(work, held, error.message, error.hint)
         return
     finally:
+        site.close()
         work.forget(held.run)
     if not roll.total:
         _refuse(work, held, "no user is in scope", "check `users` and the sources of the plan")

@@ -56,11 +56,11 @@ class Writing:
         trouble: Cause | None = self.conflict() if again else None
         if not planned:
             return again, trouble
-        done: list[Planned] = []
+        done: list[tuple[Planned, str]] = []
         for plan, answer in zip(planned, self._written(planned), strict=True):
             match answer.fate:
                 case Fate.DONE:
-                    done.append(plan)
+                    done.append((plan, answer.version))
                 case Fate.REFUSED:
                     self._quarantine(plan, Reason.REFUSED, answer.detail)
                 case Fate.CONFLICT:
@@ -72,7 +72,9 @@ class Writing:
                     trouble = self._cause(answer)
         lost = self._verify(done, rows)
         if lost:
-            trouble = self._cause(Written(fate=Fate.UNKNOWN, detail="not there when read back"))
+            trouble = self._cause(
+                Written(fate=Fate.UNKNOWN, detail="it was gone or another one when read back")
+            )
         return [*again, *lost], trouble
 
     def _written(self, planned: Sequence[Planned]) -> Sequence[Written]:
@@ -181,18 +183,26 @@ class Writing:
 
     # After --------------------------------------------------------------------------------------
 
-    def _verify(self, done: list[Planned], rows: dict[int, tuple[int, list[Intent]]]) -> list[Open]:
-        """Read back what was written; what is not there any more is looked at again."""
-        found = self._fetched(done)
+    def _verify(
+        self, done: list[tuple[Planned, str]], rows: dict[int, tuple[int, list[Intent]]]
+    ) -> list[Open]:
+        """Read back what was written in which version.
+
+        What is not there any more is looked at again, and so is what somebody changed in between:
+        by its version it is not what we wrote.
+        """
+        found = self._fetched([plan for plan, _ in done])
         lost: list[Open] = []
         proven: dict[int, set[str]] = {}
-        for plan, live in zip(done, found, strict=True):
+        for (plan, version), live in zip(done, found, strict=True):
             if live is None or live.entry.version == plan.write.expected:
                 lost.append(plan.open)  # gone, or again what it was: the write did not last
             elif self._equal(plan.write, live):
                 unit = plan.open.unit
                 plan.note_as_done()
                 proven.setdefault(unit.user, set()).add(plan.open.winner.copy.item.ident)
+            elif version and live.entry.version != version:
+                lost.append(plan.open)
             else:
                 self._quarantine(plan, Reason.ALTERED, "read back with other content")
         self._mark_verified(proven, rows)

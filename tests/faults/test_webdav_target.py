@@ -14,7 +14,7 @@ from orchestrator.errors import Unavailable
 from orchestrator.items import Attachment
 from orchestrator.ports import Fate, Place, Surroundings
 from tests.conformance.target_example import create, removal
-from tests.faults.evil_webdav import Line
+from tests.faults.evil_line import Line
 from tests.webdav_servers import PASSWORD, USER
 from workers.storage.dav_files import STAGED
 from workers.storage.probe_names import probe_name

@@ -2,10 +2,8 @@
 
 import contextlib
 import os
-import random
 import subprocess
 import sys
-import threading
 import uuid
 from datetime import UTC, datetime
 from pathlib import Path
@@ -251,76 +249,6 @@ def test_what_was_put_into_a_place_by_another_program_is_seen_and_kept(installat
 
 
 # A user who works meanwhile ---------------------------------------------------------------------
-
-
-class Editor(threading.Thread):
-    """Changes what it sees, deletes what was there before, adds its own; only by preconditions."""
-
-    def __init__(self, installation, seed):
-        super().__init__()
-        self.installation = installation
-        self.chance = random.Random(seed)
-        self.over = threading.Event()
-        self.last = {}
-        self.deleted = set()
-
-    def run(self):
-        number = 0
-        while not self.over.is_set():
-            number += 1
-            refs = [f"c{n}.vcf" for n in range(90)] + [f"own{n}.vcf" for n in range(10)]
-            ref = self.chance.choice(refs)
-            if ref in self.deleted:
-                continue
-            there = self.installation.call("GET", "anna", "contacts", ref)
-            if there.status_code == 404 and ref.startswith("c"):
-                continue
-            known = "If-Match" if there.is_success else "If-None-Match"
-            condition = {known: there.headers.get("etag", "*")}
-            if there.is_success and ref in {f"c{n}.vcf" for n in range(30, 50)}:
-                answer = self.installation.call(
-                    "DELETE", "anna", "contacts", ref, headers=condition
-                )
-                if answer.is_success:
-                    self.deleted.add(ref)
-                    self.last.pop(ref, None)
-                continue
-            uid = ref.removesuffix(".vcf")
-            text = card(uid, "Hers", note=f"edit {number}", revised="20091019T000000Z")
-            headers = {"Content-Type": "text/vcard", **condition}
-            answer = self.installation.call(
-                "PUT", "anna", "contacts", ref, content=text, headers=headers
-            )
-            if answer.is_success:
-                self.last[ref] = f"edit {number}".encode()
-
-
-@pytest.mark.guarantee(5)
-@pytest.mark.guarantee(8)
-def test_what_a_user_changes_adds_or_deletes_meanwhile_stays(installation):
-    material(installation.folder, users=["anna"], contacts=90)
-    before = [path for n in range(30, 90) for path in installation.folder.rglob(f"{n}.vcf")]
-    rest = {path: path.read_bytes() for path in installation.folder.rglob("*.vcf")}
-    for path in rest.keys() - set(before):
-        path.unlink()
-    installation.run()  # sixty are there from before the editor begins
-    for path, data in rest.items():
-        path.write_bytes(data.replace(b"REV:20090901", b"REV:20090915"))
-    editor = Editor(installation, seed=5)
-    editor.start()
-    try:
-        installation.run()
-    finally:
-        editor.over.set()
-        editor.join()
-    assert editor.last
-    contents = installation.contents("anna", "contacts")
-    assert not editor.deleted & contents.keys()
-    for ref, text in editor.last.items():
-        assert b"NOTE:" + text + b"\r\n" in contents[ref]
-    assert {ref for ref in contents if ref.startswith("c")} | editor.deleted == {
-        f"c{n}.vcf" for n in range(90)
-    }
 
 
 # Programs that people use -----------------------------------------------------------------------

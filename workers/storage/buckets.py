@@ -28,7 +28,7 @@ TIMEOUT: Final = 120.0
 """Seconds for one request, its bytes included."""
 
 _SCHEMES: Final = ("s3://", "gs://", "az://", LOCAL)
-_ANSWER: Final = re.compile(r"status (\d{3})|HTTP error: (?:error|operation) (\w+)")
+_ANSWER: Final = re.compile(r"status(?: code:)? (\d{3})|HTTP error: (?:error|operation) (\w+)")
 _UNFIT: Final = frozenset({"400", "411", "413", "414", "415", "422"})
 """Answers that are about the one object: it will never be taken."""
 

@@ -64,6 +64,7 @@ _LONGEST_PARTS: Final = 1_800
 """Bytes; S3 takes 2 KB of metadata."""
 _LONGEST_NAME: Final = 255
 _PART: Final = re.compile(r"[A-Za-z0-9_@%+-][A-Za-z0-9_@%+.-]{0,99}")
+_MARKED: Final = re.compile(rb"[0-9a-f]{32}")
 _GONE: Final = Written(fate=Fate.CONFLICT)
 
 
@@ -198,8 +199,24 @@ class ObjectsTarget:
             _, found = self._bucket.level(f"{folder}/")
             return [self._entry(owner, each["path"][len(folder) + 1 :], each) for each in found]
 
+        found = False
         for some in self._bucket.each(entries, list(owners)):
+            found |= bool(some)
             yield from some
+        if owners and not found:
+            self._check_mark()
+
+    def _check_mark(self) -> None:
+        """Raise `Unavailable` where something else than the store answers.
+
+        Its client takes any page for a list of nothing.
+        """
+        mark = self._get(MARK)
+        if mark is not None and not _MARKED.fullmatch(mark[0]):
+            raise Unavailable(
+                "objects target: something else than the store answers",
+                hint="a login page or a proxy? check url and endpoint",
+            )
 
     def fetch(self, category: str, places: Sequence[Place]) -> list[Live | None]:
         """The contents of these objects, with the attachments that their metadata name."""

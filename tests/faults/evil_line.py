@@ -1,4 +1,4 @@
-"""A WebDAV server that misbehaves: a real one, and somebody on the line to it."""
+"""A server that misbehaves: a real one of whatever kind, and somebody on the line to it."""
 
 import http.server
 import threading
@@ -39,8 +39,14 @@ class Line:
 
             def __getattr__(self, name):
                 if name.startswith("do_"):
-                    return lambda: line.carry(self)
+                    return self.carry
                 raise AttributeError(name)
+
+            def carry(self):
+                try:
+                    line.carry(self)
+                except (OSError, RuntimeError, httpx.HTTPError):  # who called is gone, or the test
+                    self.close_connection = True
 
             def log_message(self, *_):
                 pass
