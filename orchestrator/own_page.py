@@ -9,12 +9,13 @@ from collections.abc import Iterator
 from datetime import datetime, timedelta
 from typing import Any
 
-from msgspec import Struct
+from msgspec import Struct, structs
 from sqlalchemy import ColumnElement, Connection, Select, Table, and_, exists, func, select
 
 from orchestrator.books import FIELDS, Books
 from orchestrator.bulletins import settings_of
 from orchestrator.catalogue import category_kind
+from orchestrator.claims import Claims
 from orchestrator.errors import NotFound, Refused
 from orchestrator.ledger import audit_log, bulletins, choices
 from orchestrator.ledger.database import Ledger
@@ -36,6 +37,7 @@ THE_USER = "the user"
 VALID = timedelta(days=30)
 VALID_AT_MOST = timedelta(days=366)
 ROWS_AT_ONCE = 2_000
+CLAIMS_SHOWN = 3
 
 
 class OwnLink(Struct, frozen=True, kw_only=True):
@@ -68,6 +70,14 @@ class OwnCategory(Struct, frozen=True, kw_only=True):
     options: tuple[Choice, ...]
 
 
+class OwnClaim(Struct, frozen=True, kw_only=True):
+    """What they told support that they miss, and what came of it; empty until it is known."""
+
+    category: str
+    at: datetime
+    answer: str
+
+
 class OwnPage(Struct, frozen=True, kw_only=True):
     """Everything that a user is told."""
 
@@ -80,6 +90,8 @@ class OwnPage(Struct, frozen=True, kw_only=True):
     choose_until: datetime | None
     """None: until a category is begun."""
     categories: list[OwnCategory]
+    claims: list[OwnClaim]
+    """What they told support that they miss, the newest first."""
 
     @property
     def open(self) -> list[OwnCategory]:
@@ -107,8 +119,9 @@ class _Choosing(Struct, frozen=True, kw_only=True):
 class OwnPages:
     """Writes links, and shows what is behind them."""
 
-    def __init__(self, ledger: Ledger, sealer: Sealer, runs: Runs) -> None:
+    def __init__(self, ledger: Ledger, sealer: Sealer, runs: Runs, claims: Claims) -> None:
         self._ledger = ledger
+        self._claims = claims
         self._sealer = sealer
         self._runs = runs
 
@@ -187,7 +200,15 @@ class OwnPages:
         """What a link's user is told. Raises `NotFound`, whatever is wrong with the link."""
         link = self._read(text)
         with self._ledger.read() as connection:
-            return self._page(connection, link)
+            page = self._page(connection, link)
+        claims = self._claims.page(link.run, user=link.user, limit=CLAIMS_SHOWN)
+        return structs.replace(
+            page,
+            claims=[
+                OwnClaim(category=one.category, at=one.at, answer=self._claims.get(one.id).answer)
+                for one in claims
+            ],
+        )
 
     def choose(self, text: str, wanted: Choice, *, category: str | None = None) -> list[str]:
         """What a link's user wants about conflicts; in which categories it is so now.
@@ -254,6 +275,7 @@ class OwnPages:
             as_of=moment(now).replace(second=0, microsecond=0),
             choose_until=until,
             categories=list(_categories(connection, link, plan, choosing)),
+            claims=[],
         )
 
     def _log(

@@ -267,9 +267,10 @@ def claim_answer(
             continue
         sentence = f"{words}{_FOLLOWS[top_up]}" if place is Place.FOUND else words
         told.append(f"- {count:,} {_singular(sentence) if count == 1 else sentence}.")
+        if place is Place.QUARANTINED:
+            told.extend(f"  {reason}" for reason in reasons)
     if top_up is ToppedUp.DONE:
         told.append(f"- Of those found now, {brought_back:,} are back.")
-    told.extend(f"  {reason}" for reason in reasons)
     if len(told) == 1:
         told.append(f"We know of no {name} of yours.")
     return "\n".join(told)

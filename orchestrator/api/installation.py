@@ -75,6 +75,7 @@ class Installation(Struct, frozen=True, kw_only=True):
         progress = Progress(ledger, sealer)
         tally = Tally()
         runs = Runs(ledger, sealer)
+        claims = Claims(ledger, progress)
         return cls(
             settings=settings,
             ledger=ledger,
@@ -97,8 +98,8 @@ class Installation(Struct, frozen=True, kw_only=True):
             statuses=PublicStatuses(ledger, progress, seconds=public_seconds),
             tally=tally,
             gauges=LedgerGauges(ledger, tally),
-            own_pages=OwnPages(ledger, sealer, runs),
-            claims=Claims(ledger, progress),
+            own_pages=OwnPages(ledger, sealer, runs, claims),
+            claims=claims,
         )
 
     @classmethod

@@ -2,6 +2,7 @@
 
 import json
 from datetime import UTC, datetime
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -112,9 +113,9 @@ def test_a_search_says_of_each_item_where_it_is_and_writes_nothing(site):
         "- 2 we brought back.",
         "- 1 stayed as you changed it since.",
         "- 1 was found damaged; we keep it and try to mend it.",
+        "  Only a part of it was left.",
         "- 2 more were found now; they can be brought back.",
         "- 3 are in none of our copies. We are sorry.",
-        "  Only a part of it was left.",
     ]
     assert audit(site.service.ledger, found["search"]) == []
 
@@ -148,6 +149,9 @@ def test_a_top_up_brings_back_what_was_found_once_somebody_else_approved_it(site
     )
     assert "- Of those found now, 2 are back." in done["answer"]
     assert {"canary-d", "canary-e"} <= set(held())
+    given = site.kim.post(f"/api/v1/runs/{site.run}/users/%230/link", json={}).json()["url"]
+    own = site.anonymous().get(urlsplit(given).path).text
+    assert "Of those found now, 2 are back." in own
     assert held()["canary-b"] == card("b", name="Mine")
     for made in (found["search"], top_up, site.run):
         assert audit(site.service.ledger, made) == []
