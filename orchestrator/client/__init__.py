@@ -6,3 +6,9 @@ looks at the ledger itself; what it needs and the API lacks becomes a route (doc
 are those of `orchestrator/errors.py`, in both places; `python -m orchestrator.cli.reference` makes
 its page of docs/cli.md.
 """
+
+import sys
+from typing import Any, cast
+
+# httpx imports a command line of its own, with click and rich: an eighth of what a command costs
+cast("dict[str, Any]", sys.modules).setdefault("httpx._main", None)
