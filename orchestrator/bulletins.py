@@ -18,7 +18,8 @@ from orchestrator.ledger.database import Ledger, insert_missing
 from orchestrator.ledger.flow import moment
 from orchestrator.ledger.schema import public_page, run
 from orchestrator.lifecycle import RunState
-from orchestrator.progress import Progress, Status
+from orchestrator.progress import Progress
+from orchestrator.run_standing import Status
 from orchestrator.sealing import Sealer
 from orchestrator.telling import Going, bulletin
 

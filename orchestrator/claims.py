@@ -27,8 +27,9 @@ from orchestrator.ledger.priority import FRONT
 from orchestrator.ledger.schema import claim, decline, quarantine, run, run_user, unit
 from orchestrator.lifecycle import TERMINAL_RUNS, TERMINAL_UNITS, RunState, UnitState
 from orchestrator.plan_text.document import digest_of
-from orchestrator.progress import Progress, Status, UnitAnswer
+from orchestrator.progress import Progress
 from orchestrator.reasons import Reason
+from orchestrator.run_standing import Status, UnitAnswer
 from orchestrator.telling import Place, ToppedUp, claim_answer
 
 _BEGUN = (RunState.RUNNING, RunState.PAUSED, RunState.FINISHED, RunState.CANCELLED)

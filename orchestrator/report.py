@@ -10,7 +10,8 @@ from msgspec import Struct
 from orchestrator.books import Books, Outcome
 from orchestrator.lifecycle import CellState
 from orchestrator.plan import Plan
-from orchestrator.progress import DOCUMENT_VERSION, Progress, Status
+from orchestrator.progress import Progress
+from orchestrator.run_standing import DOCUMENT_VERSION, Status
 
 OUTCOMES: dict[str, str] = {
     Outcome.RESTORED: "are in the target with the recovered content, read back and equal",

@@ -19,8 +19,9 @@ from orchestrator.ledger.outbox import Knock
 from orchestrator.lifecycle import TERMINAL_RUNS, RunState
 from orchestrator.metrics.tally import Tally
 from orchestrator.planner import read_plan
-from orchestrator.progress import Progress, Status
+from orchestrator.progress import Progress
 from orchestrator.query import parse
+from orchestrator.run_standing import Status
 from orchestrator.runs import Runs, Submission
 from orchestrator.sealing import Sealer
 from workers.credentials import resolve

@@ -4,7 +4,7 @@ from typing import Any
 
 import msgspec
 
-from orchestrator.progress import DOCUMENT_VERSION, Status
+from orchestrator.run_standing import DOCUMENT_VERSION, Status
 
 
 class RunDocument(Status, frozen=True, kw_only=True):

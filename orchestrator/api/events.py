@@ -26,7 +26,8 @@ from orchestrator.ledger import audit_log
 from orchestrator.ledger.database import Ledger
 from orchestrator.ledger.flow import moment
 from orchestrator.logs import get_logger
-from orchestrator.progress import Progress, Status
+from orchestrator.progress import Progress
+from orchestrator.run_standing import Status
 
 log = get_logger("events")
 

@@ -10,7 +10,8 @@ import time
 from collections.abc import Callable
 
 from orchestrator.identity.roles import Caller
-from orchestrator.progress import Progress, Status
+from orchestrator.progress import Progress
+from orchestrator.run_standing import Status
 
 STATUS_SECONDS = 0.5
 CALLER_SECONDS = 2.0

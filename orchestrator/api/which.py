@@ -13,7 +13,7 @@ from orchestrator.api.problems import Declined
 from orchestrator.errors import NotFound
 from orchestrator.identity.roles import Caller
 from orchestrator.ledger.keys import root_of
-from orchestrator.progress import Status
+from orchestrator.run_standing import Status
 
 _RunPath = Annotated[
     str,

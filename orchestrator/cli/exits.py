@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from orchestrator.lifecycle import CellState, RunState
 
 if TYPE_CHECKING:
-    from orchestrator.progress import Status
+    from orchestrator.run_standing import Status
 
 
 class Exit(IntEnum):

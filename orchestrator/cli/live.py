@@ -9,7 +9,7 @@ from orchestrator.admission import SOAKS
 from orchestrator.cli.output import cell, console
 from orchestrator.cli.picture import at_gate, headline, phase_line, picture
 from orchestrator.lifecycle import TERMINAL_RUNS, CellState, RunState
-from orchestrator.progress import NOT_LED, PhaseProgress, Status
+from orchestrator.run_standing import NOT_LED, PhaseProgress, Status
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -97,7 +97,7 @@ def user(
     from orchestrator.cli.output import console, print_document
     from orchestrator.cli.session import asking
     from orchestrator.cli.views import user_picture
-    from orchestrator.progress import UserAnswer
+    from orchestrator.run_standing import UserAnswer
 
     with asking() as asked:
         run_id = asked.run(run)
@@ -164,7 +164,7 @@ def losses(
     from orchestrator.cli.session import asking
     from orchestrator.cli.steering import must_say_why
     from orchestrator.cli.tables import numbers, text
-    from orchestrator.progress import Status
+    from orchestrator.run_standing import Status
 
     with asking(as_) as asked:
         run_id = asked.run(run)

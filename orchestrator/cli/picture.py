@@ -6,7 +6,7 @@ from orchestrator.admission import SOAKS
 from orchestrator.cli.output import cell
 from orchestrator.cli.sides import sides_of
 from orchestrator.lifecycle import TERMINAL_RUNS, CellState, RunState
-from orchestrator.progress import NOT_LED, PhaseProgress, Status
+from orchestrator.run_standing import NOT_LED, PhaseProgress, Status
 
 if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions, RenderableType, RenderResult

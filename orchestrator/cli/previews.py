@@ -7,7 +7,7 @@ from orchestrator.books import Books
 from orchestrator.cli.output import hint, say
 from orchestrator.cli.picture import duration
 from orchestrator.cli.tables import lines, numbers, text
-from orchestrator.progress import DOCUMENT_VERSION, Status
+from orchestrator.run_standing import DOCUMENT_VERSION, Status
 
 _COLUMNS = (
     *text("category"),

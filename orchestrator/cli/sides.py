@@ -3,7 +3,7 @@
 from typing import NamedTuple
 
 from orchestrator.findings import UNDO, VERIFY, Drift, Undone, drifts, undone
-from orchestrator.progress import PhaseProgress
+from orchestrator.run_standing import PhaseProgress
 
 
 class Side(NamedTuple):

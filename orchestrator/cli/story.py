@@ -23,7 +23,7 @@ from orchestrator.cli.output import cell, console
 from orchestrator.cli.waiting import approve_as_inspected
 from orchestrator.errors import Refused
 from orchestrator.lifecycle import CellState, RunState
-from orchestrator.progress import Status, UserAnswer
+from orchestrator.run_standing import Status, UserAnswer
 from orchestrator.settings import Settings
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
     from rich.text import Text
 
-    from orchestrator.progress import Status, UnitAnswer, UserAnswer
+    from orchestrator.run_standing import Status, UnitAnswer, UserAnswer
 
 ALWAYS = ("copies", "items", "restored", "lost")
 """Lines of the books that are shown even where there is nothing in them."""

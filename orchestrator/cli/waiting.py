@@ -2,10 +2,10 @@
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from msgspec import structs
 
-from orchestrator.cli.attendance import Attendance, attendance
 from orchestrator.cli.exits import Exit, exit_of
 from orchestrator.cli.live import STARTING, follow
 from orchestrator.cli.output import hint, notices, say
@@ -15,7 +15,10 @@ from orchestrator.client.following import following
 from orchestrator.errors import Refused
 from orchestrator.findings import VERIFY, drifts, undone, would_be_undone
 from orchestrator.lifecycle import CellState, RunState
-from orchestrator.progress import NOT_LED, Status
+from orchestrator.run_standing import NOT_LED, Status
+
+if TYPE_CHECKING:
+    from orchestrator.cli.attendance import Attendance
 
 NO_DIGEST = "0" * 64
 """Of a run that was not inspected yet: nothing has this one."""
@@ -40,6 +43,8 @@ def wait_for(
 
     `approve`: names to approve with, as soon as it can be. `until` ends it earlier.
     """
+    from orchestrator.cli.attendance import attendance
+
     with attendance(asked.settings) as engine, following(asked, run_id) as looks:
         looks.moved()
         waiting = list(approve)
@@ -87,7 +92,7 @@ def approve_as_inspected(
     return asked.change(run_id, "approve", Status, given)
 
 
-def _patient(look: Callable[[], Status], engine: Attendance) -> Callable[[], Status]:
+def _patient(look: Callable[[], Status], engine: "Attendance") -> Callable[[], Status]:
     """Looks that keep the engine alive, and do not call it missing while it starts."""
     patience = time.monotonic() + GRACE
 

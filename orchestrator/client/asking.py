@@ -13,7 +13,7 @@ import msgspec
 from orchestrator.client.listing import Rows
 from orchestrator.client.refusals import Changed, error_of
 from orchestrator.errors import NotFound, PlanInvalid, Unavailable
-from orchestrator.progress import Status
+from orchestrator.run_standing import Status
 from orchestrator.settings import Settings
 
 API = "/api/v1"

@@ -16,7 +16,7 @@ from msgspec import structs
 from orchestrator.client.asking import Client, Lines
 from orchestrator.client.event_stream import events_of
 from orchestrator.errors import ReinstateError, Unavailable
-from orchestrator.progress import Status
+from orchestrator.run_standing import Status
 
 FRESH = 2.0
 """After so many seconds a look shows what was changed before them, whichever process answers."""

@@ -13,7 +13,7 @@ from msgspec import Struct, structs
 from orchestrator.books import Books
 from orchestrator.lifecycle import CellState
 from orchestrator.operations import OperationProgress
-from orchestrator.progress import PhaseProgress, Status
+from orchestrator.run_standing import PhaseProgress, Status
 
 MINUTE, HOUR, DAY = 60, 3_600, 86_400
 ROWS_OF_A_CURVE = 10

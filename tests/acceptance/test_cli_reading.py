@@ -16,7 +16,7 @@ from orchestrator.cli.live import follow, is_stuck
 from orchestrator.cli.main import COMMANDS
 from orchestrator.cli.output import notices
 from orchestrator.lifecycle import CellState, RunState
-from orchestrator.progress import NOT_LED
+from orchestrator.run_standing import NOT_LED
 from tests.command_line import CARD, COMMAND, CUT_CARD, Shell, plan, put, shell
 from tests.in_process import Service
 

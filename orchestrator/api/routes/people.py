@@ -28,9 +28,9 @@ from orchestrator.api.paging import page
 from orchestrator.api.which import RunId
 from orchestrator.books import Books
 from orchestrator.lifecycle import UnitState
-from orchestrator.progress import UserAnswer
 from orchestrator.query import parse
 from orchestrator.revealing import Revealed
+from orchestrator.run_standing import UserAnswer
 from orchestrator.timeline import Happening, timeline
 from orchestrator.user_standing import UserStanding, standing
 

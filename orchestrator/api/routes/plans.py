@@ -27,7 +27,7 @@ from orchestrator.handing_in import checked, handed_in
 from orchestrator.identity.roles import Caller
 from orchestrator.plan import Plan
 from orchestrator.plan_store import PlanEntry, StoredPlan, difference
-from orchestrator.progress import DOCUMENT_VERSION, CauseRow, Status
+from orchestrator.run_standing import DOCUMENT_VERSION, CauseRow, Status
 
 router = APIRouter(prefix="/api/v1", route_class=GatedRoute, tags=["plans"])
 large = APIRouter(prefix="/api/v1", route_class=LargeRoute, tags=["plans"])

@@ -17,9 +17,9 @@ from orchestrator.api.paging import page
 from orchestrator.api.which import RunId, etag
 from orchestrator.audit import audit
 from orchestrator.lifecycle import RunState
-from orchestrator.progress import CauseRow, PhaseProgress, RunRow
 from orchestrator.report import Report, as_html, as_markdown, report_of
 from orchestrator.run_list import RunEntry, runs_page
+from orchestrator.run_standing import CauseRow, PhaseProgress, RunRow
 
 router = APIRouter(prefix="/api/v1", route_class=GatedRoute, tags=["runs"])
 

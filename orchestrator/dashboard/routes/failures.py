@@ -19,8 +19,8 @@ from orchestrator.dashboard.routes.people import units_of_page
 from orchestrator.dashboard.routes.runs import seen
 from orchestrator.errors import NotFound, PlanInvalid
 from orchestrator.operations import OperationRow, OperationUnit
-from orchestrator.progress import CauseRow
 from orchestrator.query import parse, split
+from orchestrator.run_standing import CauseRow
 
 router = APIRouter(route_class=GatedRoute, include_in_schema=False)
 

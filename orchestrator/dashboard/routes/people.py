@@ -25,8 +25,8 @@ from orchestrator.dashboard.pages import (
 from orchestrator.dashboard.routes.runs import seen
 from orchestrator.errors import PlanInvalid
 from orchestrator.plan import Choice
-from orchestrator.progress import UnitAnswer
 from orchestrator.query import parse
+from orchestrator.run_standing import UnitAnswer
 from orchestrator.telling import of_unit
 from orchestrator.timeline import timeline
 

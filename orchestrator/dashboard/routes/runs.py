@@ -25,8 +25,8 @@ from orchestrator.errors import Refused
 from orchestrator.handing_in import handed_in
 from orchestrator.lifecycle import RunState
 from orchestrator.plan_store import difference
-from orchestrator.progress import Status
 from orchestrator.run_list import RunQuery, earlier_run, parse_runs, runs_page
+from orchestrator.run_standing import Status
 from orchestrator.throughput import throughput
 
 router = APIRouter(route_class=GatedRoute, include_in_schema=False)

@@ -10,7 +10,7 @@ import pytest
 from orchestrator.client.asking import Client
 from orchestrator.client.here import InProcess, administrator, asking_of
 from orchestrator.errors import NotFound, PlanInvalid, Refused, Unavailable
-from orchestrator.progress import Status
+from orchestrator.run_standing import Status
 from tests.installed import Furnished, shared
 
 __all__ = ["shared"]

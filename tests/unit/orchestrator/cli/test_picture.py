@@ -15,7 +15,7 @@ from orchestrator.cli.exits import Exit, exit_of
 from orchestrator.cli.live import is_stuck
 from orchestrator.cli.picture import duration, eta, headline, phase_line, picture, span
 from orchestrator.lifecycle import CellState, RunState, UnitState
-from orchestrator.progress import NOT_LED, CauseRow, PhaseProgress, RunRow, Status
+from orchestrator.run_standing import NOT_LED, CauseRow, PhaseProgress, RunRow, Status
 
 EN_DASH = "\N{EN DASH}"
 
