@@ -25,6 +25,7 @@ from orchestrator.cli.exits import Exit
 from orchestrator.cli.help import Command, overview, page
 from orchestrator.cli.identities import token
 from orchestrator.cli.prioritizing import prioritize
+from orchestrator.cli.publishing import bulletin
 from orchestrator.cli.quarantine import quarantine
 from orchestrator.cli.revealing import reveal
 from orchestrator.cli.where import where
@@ -54,6 +55,7 @@ GROUPS: Mapping[str, Mapping[str, Command]] = {
         "promote": steering.promote,
         "decline": steering.decline,
         "prioritize": prioritize,
+        "bulletin": bulletin,
     },
     "Users, failures and losses": {
         "users": people.users,

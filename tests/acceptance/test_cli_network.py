@@ -272,6 +272,21 @@ def test_what_was_restored_is_verified_and_taken_back(far):
     assert far("mia", "user", run, "#0", "-o", "json").document["declined"] is True
 
 
+def test_the_public_is_told_of_a_draft_that_was_edited(far, tmp_path):
+    two_users(far)
+    run = far.site.service.run(plan(approvals=0))
+    draft = far("mia", "bulletin", run)
+    assert "have their" in draft.out or "has their" in draft.out
+    news = tmp_path / "news.txt"
+    news.write_text(f"{draft.out}\nWe are sorry.\n")
+    told = far("mia", "bulletin", run, "--text", str(news))
+    assert told.status == Exit.DONE, told.err
+    assert "/status/" in told.out
+    (said,) = far.site.installation.bulletins.page(run)
+    assert said.text.endswith("We are sorry.")
+    assert far("eve", "bulletin", run, "--text", str(news)).status == Exit.REFUSED
+
+
 # The audit log ------------------------------------------------------------------------------------
 
 
