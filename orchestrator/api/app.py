@@ -20,6 +20,7 @@ from orchestrator.api.routes import (
     bulletins,
     claims,
     copies,
+    deliveries,
     events,
     health,
     identities,
@@ -52,6 +53,7 @@ ROUTERS = (
     copies.router,
     copies.large,
     overseeing.router,
+    deliveries.router,
 )
 
 

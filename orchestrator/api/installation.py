@@ -15,6 +15,7 @@ from orchestrator.api.idempotency import Answers
 from orchestrator.api.recent import Recent
 from orchestrator.bulletins import Bulletins
 from orchestrator.claims import Claims
+from orchestrator.deliveries import Deliveries
 from orchestrator.identity.sessions import Sessions
 from orchestrator.identity.sign_on import SignOn
 from orchestrator.identity.tokens import Tokens
@@ -45,6 +46,7 @@ class Installation(Struct, frozen=True, kw_only=True):
     progress: Progress
     aftercare: Aftercare
     bulletins: Bulletins
+    deliveries: Deliveries
     operations: Operations
     plans: PlanStore
     revealing: Revealing
@@ -84,6 +86,7 @@ class Installation(Struct, frozen=True, kw_only=True):
             progress=progress,
             aftercare=Aftercare(ledger, sealer),
             bulletins=Bulletins(ledger, sealer, progress),
+            deliveries=Deliveries(ledger),
             operations=Operations(ledger, sealer),
             plans=PlanStore(ledger),
             revealing=Revealing(ledger, sealer, progress),

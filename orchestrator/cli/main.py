@@ -24,6 +24,7 @@ from orchestrator.cli.choosing import choose
 from orchestrator.cli.exits import Exit
 from orchestrator.cli.help import Command, overview, page
 from orchestrator.cli.identities import token
+from orchestrator.cli.notices import deliveries
 from orchestrator.cli.prioritizing import prioritize
 from orchestrator.cli.publishing import bulletin
 from orchestrator.cli.quarantine import quarantine
@@ -56,6 +57,7 @@ GROUPS: Mapping[str, Mapping[str, Command]] = {
         "decline": steering.decline,
         "prioritize": prioritize,
         "bulletin": bulletin,
+        "deliveries": deliveries,
     },
     "Users, failures and losses": {
         "users": people.users,

@@ -23,7 +23,7 @@ from orchestrator.notices import (
     wait_ms,
 )
 from orchestrator.plan import Notify
-from orchestrator.plan_text.document import notify_from_document
+from orchestrator.plan_text.document import notify_of
 
 LEASE_MS = 60_000
 """Longer than an attempt may take, with its names looked up."""
@@ -71,9 +71,9 @@ def tell(
     about = connection.execute(
         select(run.c.name, run.c.purpose, run.c.plan).where(run.c.id == run_id)
     ).one()
-    if about.purpose in UNHEARD or '"notify"' not in about.plan:
+    if about.purpose in UNHEARD:
         return
-    notify = notify_from_document(msgspec.json.decode(about.plan))
+    notify = notify_of(about.plan)
     named = (
         (Channel.WEBHOOK, notify.webhook),
         (Channel.OPERATORS, notify.operators),
@@ -156,7 +156,7 @@ def claim(connection: Connection, knock: Knock, *, now: int) -> Held | None:
         kind=NoticeKind(told.kind),
         at=told.at,
         data=msgspec.json.decode(told.data),
-        notify=notify_from_document(msgspec.json.decode(plan)),
+        notify=notify_of(plan),
     )
 
 

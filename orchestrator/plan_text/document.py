@@ -104,6 +104,11 @@ def notify_from_document(document: Mapping[str, Any]) -> Notify:
     )
 
 
+def notify_of(text: str) -> Notify:
+    """The same of a stored plan, which may be long and mostly names nobody."""
+    return notify_from_document(json.loads(text)) if '"notify"' in text else Notify()
+
+
 def plan_from_document(document: Mapping[str, Any], *, catalogue: Catalogue | None = None) -> Plan:
     """The plan that a document describes: the same that `read_plan` gave.
 

@@ -1,6 +1,7 @@
 """What happens to a run is told outside: signed, at least once, to nobody it should not reach."""
 
 import json
+import re
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -14,6 +15,7 @@ from orchestrator.metrics.listening import exposed
 from orchestrator.notices import ATTEMPTS, DeliveryEnd, DeliveryState, NoticeKind
 from tests.hook_receiver import receiver
 from tests.in_process import Service
+from tests.site import Site
 from workers.notifying.addresses import Destination
 from workers.notifying.calling import call
 from workers.notifying.delivering import deliver
@@ -429,3 +431,79 @@ def test_without_apprise_that_is_said(service, monkeypatch):
     assert "install reinstate[apprise]" in " ".join(service.status(run_id).warnings)
     errands(service)
     assert [row.end for row in rows(service, delivery_attempt)] == [DeliveryEnd.NOT_INSTALLED]
+
+
+# Seeing and sending again -------------------------------------------------------------------------
+
+
+@pytest.fixture
+def told(tmp_path, monkeypatch):
+    """A site with a run whose webhook is away."""
+    source.put("told", {"ann": {"contacts": {"1.vcf": CARD % 1}}})
+    target.forget("told")
+    monkeypatch.setenv("HOOK_SECRET", SECRET)
+    monkeypatch.setenv("HOOK_URL", "https://127.0.0.1/")
+    site = Site(tmp_path)
+    run = site.service.submit(PLAN)
+    site.service.go_on()
+    errands(site.service)
+    yield site, run
+    site.close()
+
+
+def test_the_log_has_every_attempt_and_nothing_of_the_answer(told):
+    site, run = told
+    (row,) = site.client("viewer").get(f"/api/v1/runs/{run}/deliveries").json()["rows"]
+    assert (row["kind"], row["channel"], row["state"]) == (
+        *("run.awaiting_approval", "webhook", "waiting"),
+    )
+    (attempt,) = row["attempts"]
+    assert (attempt["end"], attempt["status"]) == ("forbidden_address", None)
+    assert set(attempt) == {"attempt", "at", "end", "status", "duration_ms"}
+
+
+def test_an_operator_sends_again_and_tries_out_and_the_audit_log_has_it(
+    told, tmp_path, monkeypatch
+):
+    site, run = told
+    mia = site.client("operator", holder="mia")
+    path = f"/api/v1/runs/{run}/deliveries"
+    (row,) = mia.get(path).json()["rows"]
+    with receiver(tmp_path / "got") as hook:
+        at(site.service, monkeypatch, hook.port)
+        assert mia.post(f"{path}/{row['id']}/resend").json() == {"deliveries": 1}
+        assert mia.post(f"{path}/test").json() == {"deliveries": 1}
+        site.service.conductor.tick()
+        errands(site.service)
+        got = [json.loads(one["body"]) for one in hook.await_requests(2)]
+    assert {one["type"] for one in got} == {"reinstate.run.awaiting_approval", "reinstate.test"}
+    assert row["notice"] in {one["id"] for one in got}
+    first = mia.get(path, params={"limit": 1}).json()
+    second = mia.get(path, params={"cursor": first["next"]}).json()
+    assert [len(one["attempts"]) for one in (*first["rows"], *second["rows"])] == [1, 2]
+    lines = mia.get("/api/v1/audit-log", params={"run": run}).json()["rows"]
+    assert {"send_again", "try_out_notices"} <= {line["action"] for line in lines}
+    assert mia.post(f"{path}/999/resend").status_code == 404
+    assert site.client("viewer").post(f"{path}/{row['id']}/resend").status_code == 403
+
+
+def test_a_run_that_names_nobody_says_how(told):
+    site, _ = told
+    quiet = site.service.submit(PLAN.partition("notify:")[0])
+    answer = site.client("operator").post(f"/api/v1/runs/{quiet}/deliveries/test")
+    assert (answer.status_code, "notify:" in answer.json()["hint"]) == (409, True)
+
+
+def test_the_page_shows_the_log_and_sends_again(told):
+    site, run = told
+    browser = site.anonymous()
+    secret = site.client("operator", holder="mia").headers["Authorization"].removeprefix("Bearer ")
+    origin = {"Sec-Fetch-Site": "same-origin"}
+    assert browser.post("/login", data={"token": secret}, headers=origin).status_code == 303
+    text = browser.get(f"/runs/{run}/deliveries").text
+    assert "run.awaiting_approval" in text
+    assert "forbidden address" in text
+    number = re.search(r"deliveries/(\d+)/resend", text)[1]
+    form = {**origin, "Content-Type": "application/x-www-form-urlencoded"}
+    answer = browser.post(f"/runs/{run}/deliveries/{number}/resend", headers=form)
+    assert (answer.status_code, answer.headers["location"]) == (303, f"/runs/{run}/deliveries")
