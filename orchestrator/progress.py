@@ -42,7 +42,7 @@ from orchestrator.ledger.schema import (
 from orchestrator.lifecycle import BatchState, CellState, RunState, UnitState
 from orchestrator.plan import Plan
 from orchestrator.plan_text.document import plan_from_document
-from orchestrator.query import Query, matching
+from orchestrator.query import Query, matching, some_match
 from orchestrator.reasons import Reason
 from orchestrator.run_standing import (
     DOCUMENT_VERSION,
@@ -185,6 +185,8 @@ class Progress:
         """Units that match, by user and phase, after a given one: a page at a time."""
         with self._ledger.read() as connection:
             plan = _plan(_row(connection, run_id))
+            if not connection.execute(select(some_match(run_id, query))).scalar_one():
+                return []
             found = matching(run_id, query, self._sealer, after=after).limit(limit).subquery()
             rows = connection.execute(
                 select(

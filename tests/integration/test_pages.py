@@ -111,6 +111,39 @@ def test_no_page_walks_a_table_of_units(populated):
             assert not WALKED.search(plan), f"{statement}\n{plan}"
 
 
+@pytest.mark.parametrize("populated", ["postgresql"], indirect=True)
+def test_what_no_unit_is_costs_no_walk(populated):
+    service, run_id = populated
+    progress = Progress(service.ledger, service.sealer)
+    plan = progress.plan(run_id)
+    asked = []
+
+    def note(_connection, _cursor, statement, parameters, _context, _many):
+        asked.append((statement, parameters))
+
+    event.listen(service.ledger.engine, "before_cursor_execute", note)
+    for words in ("state:waiting", "state:held", "state:cancelled", "outcome:merged"):
+        assert progress.units(run_id, parse([words], plan)) == []
+    event.remove(service.ledger.engine, "before_cursor_execute", note)
+    assert len(asked) > 4
+    assert not [statement for statement, _ in asked if re.search(r"FROM unit\b", statement)]
+
+
+def test_states_and_outcomes_are_found_where_there_are_some(populated):
+    service, run_id = populated
+    progress = Progress(service.ledger, service.sealer)
+    plan = progress.plan(run_id)
+
+    def found(*words):
+        return len(progress.units(run_id, parse(words, plan), limit=2_000))
+
+    assert found("state:settled") == 1_080
+    assert found("state:settled", "state:failed") == 1_200
+    assert found("outcome:restored") == 1_080
+    assert found("outcome:lost") == 120
+    assert found("outcome:lost", "outcome:merged") == 120
+
+
 def test_losses_come_in_order_from_where_one_left_off(populated):
     service, run_id = populated
     found = [(row["number"], row["phase"]) for row in service.progress.losses(run_id)]
