@@ -17,7 +17,7 @@ from orchestrator.admission import approvals_needed
 from orchestrator.books import FIELDS, Books
 from orchestrator.errors import NotFound
 from orchestrator.ledger import bulletins, leadership, previews
-from orchestrator.ledger.database import Ledger
+from orchestrator.ledger.database import Ledger, within
 from orchestrator.ledger.flow import moment
 from orchestrator.ledger.keys import Ids, Sealed, opened
 from orchestrator.ledger.pressure import SOURCES
@@ -58,7 +58,9 @@ from orchestrator.run_standing import (
 from orchestrator.sealing import Sealer, reference
 
 PAGE = 200
-COPIES_AT_ONCE = 16
+COPIES_AT_ONCE = 64
+BYTES_AT_ONCE = 8 * 1024 * 1024
+"""So many copies, and of large ones fewer, are held in memory at a time."""
 _NUMBERS = ("settled", "failed", "held", "cancelled", *FIELDS)
 
 
@@ -307,7 +309,19 @@ class Progress:
         while True:
             with self._ledger.read() as connection:
                 plan = _plan(_row(connection, run_id))
-                chosen = (
+                following = (
+                    select(quarantine.c.id, quarantine.c.length)
+                    .where(quarantine.c.run == run_id, quarantine.c.id > after)
+                    .order_by(quarantine.c.id)
+                    .limit(COPIES_AT_ONCE)
+                )
+                if user is not None:
+                    following = following.where(quarantine.c.user == user)
+                if query is not None:
+                    following = following.where(*_of_units(run_id, query, self._sealer))
+                listed = [(row.id, row.length) for row in connection.execute(following)]
+                numbers = _that_fit(listed)
+                rows = connection.execute(
                     select(quarantine, run_user.c.user_hash, run_user.c.sealed_id)
                     .join(
                         run_user,
@@ -316,22 +330,16 @@ class Progress:
                             run_user.c.number == quarantine.c.user,
                         ),
                     )
-                    .where(quarantine.c.run == run_id, quarantine.c.id > after)
+                    .where(within(connection, quarantine.c.id, numbers))
                     .order_by(quarantine.c.id)
-                    .limit(COPIES_AT_ONCE)
-                )
-                if user is not None:
-                    chosen = chosen.where(quarantine.c.user == user)
-                if query is not None:
-                    chosen = chosen.where(*_of_units(run_id, query, self._sealer))
-                rows = connection.execute(chosen).all()
+                ).all()
                 ids = Ids(connection, self._sealer, run_id)
                 evidence = list(opened(connection, self._sealer, _evidence(rows)))
             for row, data in zip(rows, evidence, strict=True):
                 yield _quarantined(row, plan, ids, data)
-            if len(rows) < COPIES_AT_ONCE:
+            if len(numbers) == len(listed) < COPIES_AT_ONCE:
                 return
-            after = rows[-1].id
+            after = numbers[-1]
 
     def reasons(self, run_id: str) -> list[dict[str, Any]]:
         """How many copies are quarantined, by category, source and reason."""
@@ -468,6 +476,18 @@ def _unit_row(row: Any, plan: Plan, ids: Ids) -> dict[str, Any]:
 def _user_id(sealed: bytes, user_hash: bytes, ids: Ids) -> str:
     """Who it is; where that was erased, their reference."""
     return ids.open(sealed) or reference(user_hash)
+
+
+def _that_fit(copies: Sequence[tuple[int, int]]) -> list[int]:
+    """The numbers of the first copies that can be held at once; one at least."""
+    room = BYTES_AT_ONCE
+    numbers: list[int] = []
+    for number, length in copies:
+        room -= length
+        if numbers and room < 0:
+            break
+        numbers.append(number)
+    return numbers
 
 
 def _of_units(run_id: str, query: Query, sealer: Sealer) -> Iterator[ColumnElement[bool]]:

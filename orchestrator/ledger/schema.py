@@ -318,6 +318,8 @@ quarantine = Table(
     Column("released", LargeBinary),  # what an operator handed back, sealed
     Column("sealed", LargeBinary, nullable=False),
     Index("quarantine_by_unit", "run", "user", "phase"),
+    Index("quarantine_in_order", "run", "id"),
+    _part("quarantine_by_reason", "run", "phase", "source", "reason", where="released_at IS NULL"),
 )
 """Copies that failed validation, and why."""
 

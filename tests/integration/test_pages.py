@@ -6,15 +6,17 @@ import pytest
 from sqlalchemy import event, insert, text, update
 
 from orchestrator import VERSION
+from orchestrator import progress as progress_module
 from orchestrator.books import Books
 from orchestrator.causes import Cause
 from orchestrator.ledger import expansion, leases, outcomes
 from orchestrator.ledger.outcomes import UnitResult
-from orchestrator.ledger.schema import batch, run, run_user, trouble
+from orchestrator.ledger.schema import batch, quarantine, run, run_user, trouble
 from orchestrator.lifecycle import BatchState, RunState, UnitState
 from orchestrator.progress import Progress
 from orchestrator.query import parse
 from tests.in_process import Service
+from workers.unit_work import Evidence, encode, quarantine_context
 
 PLAN = """
 version: 1
@@ -81,6 +83,8 @@ def pages(progress, run_id):
     yield lambda: progress.user(run_id, "#17")
     yield lambda: list(progress.losses(run_id, after=(300, 0)))
     yield lambda: list(progress.quarantine(run_id, user=17))
+    yield lambda: list(progress.quarantine(run_id, after=3))
+    yield lambda: progress.reasons(run_id)
     for words in ("", "state:settled", "state:failed", "cause:abcdef", "category:photos"):
         query = parse(words.split(), plan)
         yield lambda query=query: progress.units(run_id, query, after=(300, 0))
@@ -142,6 +146,34 @@ def test_states_and_outcomes_are_found_where_there_are_some(populated):
     assert found("outcome:restored") == 1_080
     assert found("outcome:lost") == 120
     assert found("outcome:lost", "outcome:merged") == 120
+
+
+def test_large_copies_are_held_few_at_a_time_and_none_is_left_out(populated, monkeypatch):
+    service, run_id = populated
+    sizes = [10, 70, 20, 20, 200, 10]
+    with service.ledger.begin() as connection:
+        for user, size in enumerate(sizes):
+            evidence = Evidence(
+                file="a", spans=(), data=bytes(size), ident=None, detail="", repairs=()
+            )
+            sealed = service.sealer.seal(encode(evidence), quarantine_context(run_id, user, 0))
+            row = {"run": run_id, "user": user, "phase": 0, "source": "core", "reason": "cut"}
+            row |= {"sha256": "0" * 64, "length": size, "sealed": sealed}
+            connection.execute(insert(quarantine), [row])
+    held = []
+    really = progress_module.opened
+
+    def opened(connection, sealer, values):
+        held.append(len(values))
+        return really(connection, sealer, values)
+
+    monkeypatch.setattr(progress_module, "opened", opened)
+    monkeypatch.setattr(progress_module, "BYTES_AT_ONCE", 100)
+    found = list(service.progress.quarantine(run_id))
+    assert [row["length"] for row in found] == sizes
+    assert held == [3, 1, 1, 1]
+    (reason,) = service.progress.reasons(run_id)
+    assert (reason["reason"], reason["copies"]) == ("cut", 6)
 
 
 def test_losses_come_in_order_from_where_one_left_off(populated):
