@@ -104,6 +104,20 @@ def test_a_page_weighs_little_with_all_that_it_loads(browser, shown):
     page.context.close()
 
 
+def test_pages_fit_on_a_narrow_screen(browser, shown):
+    """WCAG 1.4.10: at 320 pixels only tables and code scroll sideways, each by itself."""
+    site, run, address = shown
+    page = logged_in(browser, site, address, viewport={"width": 320, "height": 640})
+    wide = {}
+    for path in PAGES:
+        page.goto(path.format(run=run, user="%230", cause=cause_of(site, run)))
+        width = page.evaluate("document.scrollingElement.scrollWidth")
+        if width > 320:
+            wide[path] = width
+    assert wide == {}
+    page.context.close()
+
+
 @pytest.mark.guarantee(17)
 def test_the_numbers_of_the_overview_are_those_of_the_ledger(browser, shown):
     site, run, address = shown
@@ -186,6 +200,118 @@ def test_a_run_is_followed_without_asking_again(browser, moving):
     page.keyboard.press("/")
     assert page.evaluate("document.activeElement.id") == "find"
     page.context.close()
+
+
+def test_what_somebody_writes_or_opened_stays_while_the_page_changes(browser, moving):
+    site, run, address = moving
+    page = logged_in(browser, site, address)
+    page.goto(f"/runs/{run}")
+    page.get_by_text("End it for good").click()
+    page.get_by_label("The run's id").fill("half of it")
+    page.get_by_text("Same data as a table").click()
+    before = page.locator(".totals .good dd").inner_text()
+    page.wait_for_timeout(1_500)
+    site.service.runs.promote(run, who="jo", reason="looks good")
+    site.service.go_on()
+    expect(page.locator(".totals .good dd")).not_to_have_text(before, timeout=15_000)
+    expect(page.get_by_label("The run's id")).to_have_value("half of it")
+    expect(page.locator("#table table")).to_be_visible()
+    page.context.close()
+
+
+def test_a_failed_group_is_retried_a_few_first_and_followed_to_its_end(browser, moving):
+    site, run, address = moving
+    while not site.service.status(run).over:
+        site.service.runs.promote(run, who="jo", reason="looks good")
+        site.service.go_on()
+    page = logged_in(browser, site, address, Role.OPERATOR, "kim")
+    page.goto(f"/runs/{run}")
+    page.get_by_role("link", name="memory: disturbed").click()
+    page.get_by_role("link", name="Retry…").click()
+    page.get_by_label("How many go first").fill("2")
+    page.get_by_label("Reason").fill("the disk is mended")
+    page.get_by_role("button", name="See what that is").click()
+    page.get_by_label("Type the number").fill("6")
+    page.get_by_role("button", name="Try the first 2 again").click()
+    expect(page.locator(".legend")).to_contain_text("2 under way")
+    stubborn = site.service.progress.reference(run, 55)
+    store = target.store("shown")
+    store.disturb = only(user(55), store.disturb)
+    site.service.go_on()
+    expect(page.locator(".legend")).to_contain_text("2 done", timeout=15_000)  # by itself
+    page.reload()
+    page.get_by_role("button", name="Go on with the rest").click()
+    site.service.go_on()
+    expect(page.locator(".legend")).to_contain_text("1 failed again", timeout=15_000)
+    expect(page.locator("h2").first).to_contain_text("done")
+    assert page.locator("section:has(#not) tbody tr").count() == 1
+    expect(page.locator("section:has(#not)")).to_contain_text(stubborn)
+    page.context.close()
+
+
+def only(unlucky, disturb):
+    """The same trouble, for one user alone."""
+    return lambda category, write: disturb(category, write) if write.owner == unlucky else None
+
+
+def test_a_run_is_steered_by_the_keyboard_alone(browser, moving):
+    site, run, address = moving
+    token, _ = site.installation.tokens.create(
+        holder="kay", role=Role.ADMIN, scopes=(), runs=None, who="tests"
+    )
+    page = browser.new_context(base_url=address).new_page()
+    page.goto(f"/runs/{run}")  # to the login, and back
+    write(page, "Token", token)
+    press(page, "Log in")
+    page.wait_for_url(f"{address}/runs/{run}")
+    page.keyboard.press("Tab")
+    assert focused(page) == "Skip to content"
+    page.keyboard.press("Enter")
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.closest('main') !== null")
+    press(page, "Pause")
+    expect(page.locator(".tags").first).to_contain_text("paused")
+    press(page, "Resume")
+    expect(page.locator(".tags").first).to_contain_text("running")
+    press(page, "Retry failed…")
+    write(page, "Reason", "by keyboard")
+    press(page, "See what that is")
+    write(page, "Type the number of restores, 1, to begin", "1")
+    with page.expect_navigation():
+        page.keyboard.press("Enter")
+    expect(page.locator("h2").first).to_contain_text("started")
+    page.context.close()
+
+
+def focused(page):
+    """What is under the keyboard: its name, as it is said."""
+    return page.evaluate(
+        """() => { const at = document.activeElement;
+        const label = at.labels?.length ? at.labels[0] : at;
+        return label.innerText.trim(); }"""
+    )
+
+
+def walk(page, name):
+    """Tab until that is reached; what is reached has to be visibly so."""
+    for _ in range(80):
+        if focused(page).startswith(name):
+            outline = page.evaluate("getComputedStyle(document.activeElement).outlineStyle")
+            assert outline != "none", name
+            return
+        page.keyboard.press("Tab")
+    pytest.fail(f"{name} is not reached by the keyboard")
+
+
+def press(page, name):
+    walk(page, name)
+    with page.expect_navigation():
+        page.keyboard.press("Enter")
+
+
+def write(page, name, text):
+    walk(page, name)
+    page.keyboard.type(text)
 
 
 @pytest.mark.guarantee(7)
