@@ -87,6 +87,7 @@ def look(run_id: str, settings: Settings, plan: str) -> None:
             if name == "plan":
                 page.get_by_label("The plan").fill(plan.replace(*MISTAKEN))
                 page.get_by_role("button", name="Check").click()
+                page.get_by_label("Where its relative paths start").fill("/srv/restore")
             high = page.evaluate("document.body.scrollHeight") if name == "overview" else HEIGHT
             page.set_viewport_size({"width": WIDTH, "height": high})
             for scheme in ("light", "dark"):
