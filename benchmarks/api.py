@@ -14,6 +14,7 @@ import base64
 import json
 import os
 import random
+import resource
 import statistics
 import subprocess
 import sys
@@ -209,8 +210,12 @@ def main() -> None:
         runs = Runs(ledger, sealer)
         run_id = a_run(ledger, runs)
         token, _ = Tokens(ledger, sealer).create(holder="b", role=Role.OPERATOR, who="b")
+        before = time.perf_counter(), cpu(resource.RUSAGE_CHILDREN), cpu(resource.RUSAGE_SELF)
         with serving(settings):
             found = asyncio.run(measured(runs, run_id, token, options))
+        found["seconds"] = time.perf_counter() - before[0]
+        found["server"] = cpu(resource.RUSAGE_CHILDREN) - before[1]
+        found["client"] = cpu(resource.RUSAGE_SELF) - before[2]
         with ledger.read() as connection:
             asked = select(audit_log.c.id).where(
                 audit_log.c.run == run_id, audit_log.c.action.in_(("pause", "resume"))
@@ -219,6 +224,12 @@ def main() -> None:
             state = connection.execute(select(run.c.state).where(run.c.id == run_id)).scalar_one()
         ledger.close()
     sys.exit(tell(found, actions, state, options))
+
+
+def cpu(of: int) -> float:
+    """Seconds of computing, of this process or of those that have ended."""
+    used = resource.getrusage(of)
+    return used.ru_utime + used.ru_stime
 
 
 def tell(found: dict, actions: list[int], state: str, options: argparse.Namespace) -> int:
@@ -240,6 +251,10 @@ def tell(found: dict, actions: list[int], state: str, options: argparse.Namespac
     print(
         f"{len(times)} requests at {options.rate}/s beside: median {middle:.1f} ms, "
         f"95 % {slow:.1f} ms, most {times[-1] * 1000:.0f} ms; {len(found['wrong'])} refused"
+    )
+    print(
+        f"in {found['seconds']:.0f} s the API process computed {found['server']:.1f} s, "
+        f"its {len(watchers)} watchers and askers together {found['client']:.1f} s"
     )
     for watcher in incomplete[:3]:
         print("  missed", sorted(set(actions) - set(watcher.actions))[:5], len(watcher.actions))
