@@ -36,9 +36,9 @@ def users(
 ) -> Exit:
     """List units (a user's category each) that match a query, by user.
 
-    The query is made of word:value. Words: state, category, wave, cause, attempts (also >3), outcome
-    (units with such items: lost, merged …), reason (with copies in quarantine for it), and user (an
-    id, u_… or #number). They are joined by "and"; the same word twice means "either".
+    The query is made of word:value. Words: state, category, wave, cause, attempts (also >3),
+    outcome (units with such items: lost, merged …), reason (with copies in quarantine for it), and
+    user (an id, u_… or #number). They are joined by "and"; the same word twice means "either".
 
         reinstate users 7f3a state:failed category:photos
         reinstate users 7f3a attempts:>3 wave:canary --limit 0 -o jsonl

@@ -17,6 +17,7 @@ from orchestrator.run_standing import PhaseProgress, Status
 
 MINUTE, HOUR, DAY = 60, 3_600, 86_400
 ROWS_OF_A_CURVE = 10
+POINTS_OF_A_CURVE = 30
 SMALL = 10
 """Below it, a tenth matters."""
 NOTHING = "\N{EN DASH}"
@@ -253,7 +254,9 @@ class Curve(Struct, frozen=True, kw_only=True):
 
 
 def curve(points: Sequence[Point]) -> Curve | None:
-    """None where there are too few points for a line."""
+    """None where there are too few points for a line; of many, so few that the line is calm."""
+    every = max(1, len(points) // POINTS_OF_A_CURVE)
+    points = points[(len(points) - 1) % every :: every]
     rows = [
         (later.at, max(0.0, (later.items - earlier.items) / seconds))
         for earlier, later in pairwise(points)
