@@ -16,7 +16,7 @@ from orchestrator.errors import Unavailable
 from orchestrator.items import Attachment, UserId
 from orchestrator.ports import Fate, Place, Surroundings
 from tests.conformance.target_example import create, removal, replace
-from workers.storage import durable
+from workers.storage import durable, item_files
 from workers.targets.vdir import Vdir
 
 OWNER = UserId("anna")
@@ -422,3 +422,47 @@ def test_a_missing_folder_is_made_at_inspection_only(tmp_path):
         opened(tmp_path, create=False).inspect(["contacts"])
     target.inspect(["contacts"])
     assert [path.name for path in tmp_path.iterdir()] == ["live"]
+
+
+@pytest.fixture
+def crowded(tmp_path, monkeypatch):
+    """A folder with many files of others, and how often it is listed from now on."""
+    folder = tmp_path / "live" / "anna" / "contacts"
+    folder.mkdir(parents=True)
+    for number in range(1_200):
+        (folder / f"old{number}.vcf").write_bytes(b"")
+    listed, listing = [], item_files.listing
+    monkeypatch.setattr(item_files, "listing", lambda at: listed.append(at) or listing(at))
+    return folder, listed
+
+
+def test_a_crowded_folder_is_listed_once_however_many_chunks_are_written(tmp_path, crowded):
+    _, listed = crowded
+    target = opened(tmp_path)
+    for number in range(20):
+        some = parts("sidecar") if number % 2 else []
+        writes = [
+            create(target, OWNER, f"i{number}-{n}", b"%d" % n, attachments=some) for n in range(5)
+        ]
+        assert {a.fate for a in target.write("contacts", writes)} == {Fate.DONE}
+        lives = target.fetch("contacts", [Place(owner=OWNER, ref=w.ref) for w in writes])
+        assert [live.content for live in lives] == [b"%d" % n for n in range(5)]
+        assert all(list(live.attachments) == some for live in lives)
+    assert len(listed) == 1
+
+
+def test_what_others_put_into_a_crowded_folder_is_seen(tmp_path, crowded):
+    folder, _ = crowded
+    target = opened(tmp_path, exclusive=True)
+    write = create(target, OWNER, "a", b"x")
+    for data in (b"1", b"2"):
+        target.write("contacts", [write])
+        time.sleep(0.02)  # a folder's time of change goes in steps
+        (folder / f"{write.ref}.theirs").write_bytes(data)
+        [live] = target.fetch("contacts", [Place(owner=OWNER, ref=write.ref)])
+        assert [part.data for part in live.attachments] == [data]
+    [entry] = [e for e in target.survey("contacts", [OWNER]) if e.ref == write.ref]
+    added = replace(entry, b"y", attachments=[*live.attachments, *parts("ours")])
+    assert target.write("contacts", [added])[0].fate is Fate.DONE
+    [live] = target.fetch("contacts", [Place(owner=OWNER, ref=write.ref)])
+    assert {part.name for part in live.attachments} == {"theirs", "ours"}

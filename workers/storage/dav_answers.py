@@ -100,6 +100,12 @@ def make_calendar(title: str, components: Iterable[str]) -> bytes:
     )
 
 
+def called(title: str) -> bytes:
+    """PROPPATCH (RFC 4918, 9.2) of a collection's displayed name."""
+    prop = f"<D:prop><D:displayname>{escape(title)}</D:displayname></D:prop>"
+    return _document(f"<D:propertyupdate {_SPACES}><D:set>{prop}</D:set></D:propertyupdate>")
+
+
 def _making(name: str, properties: str) -> bytes:
     return _document(f"<{name} {_SPACES}><D:set><D:prop>{properties}</D:prop></D:set></{name}>")
 

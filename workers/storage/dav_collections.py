@@ -7,7 +7,8 @@ UNKNOWN. What is wrong with the place or the server is raised.
 
 import asyncio
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from http import HTTPStatus
 from typing import Final
 
@@ -19,6 +20,7 @@ from workers.storage.dav_answers import (
     LISTING,
     BadAnswer,
     Member,
+    called,
     http_date,
     make_address_book,
     make_calendar,
@@ -285,6 +287,28 @@ class Collection:
                 f"a user's collection cannot be made ({said})",
                 hint="has the user an account there, and may we make collections in it?",
             )
+
+    async def fill(self, cards: Mapping[str, bytes]) -> dict[str, str] | None:
+        """Make the address book with all these cards at once, where nothing is in its place.
+
+        The versions by name of what is there then; a card may be missing, or under another name.
+        None where it was not done so. Raises `Lost` where no answer came.
+        """
+        body = b"".join(cards.values())
+        headers = {"Content-Type": f"{self.form.mime}; charset=utf-8", "If-None-Match": "*"}
+        try:
+            answer = await self.visit.ask("PUT", self.path, headers=headers, body=body, again=False)
+        except TooLarge:
+            return None
+        if answer.status != HTTPStatus.CREATED or answer.html:
+            return None
+        there = {member.name: member.etag for member in await self.listing()}
+        if self.there:
+            proper = {"Content-Type": "application/xml; charset=utf-8"}
+            with suppress(Lost, TooLarge):  # its name is only for show
+                title = called(self.form.title)
+                await self.visit.ask("PROPPATCH", self.path, headers=proper, body=title)
+        return there if self.there else None
 
     async def remove(self) -> None:
         """Delete the collection with all that it holds."""

@@ -19,7 +19,7 @@ from orchestrator.ports import Fate
 from workers.storage.dav_answers import LISTING, BadAnswer, propfind
 from workers.storage.dav_collections import Collection, Form
 from workers.storage.dav_discovery import Visit
-from workers.storage.dav_requests import TooLarge
+from workers.storage.dav_requests import Lost, TooLarge
 
 PREFIX: Final = "reinstate-probe-"
 _STALE: Final = '"reinstate-stale"'
@@ -56,6 +56,36 @@ async def probe(visit: Visit, home: str, form: Form, fallback: str) -> Proof:
         if own:
             await collection.remove()
         await _sweep(visit, home, None if own else collection)
+
+
+async def takes_whole(visit: Visit, home: str, form: Form) -> bool:
+    """Whether the server makes an address book of all its cards in one request (Radicale does).
+
+    Only where nothing is in its place, with each card under its UID, and all or none of them.
+    """
+    collection = Collection(visit, f"{home}{PREFIX}{_myself()}{uuid.uuid4().hex[:8]}/", form)
+    uids = [uuid.uuid4().hex for _ in range(3)]
+    cards = {f"{uid}.{form.suffix}": _content(form, uid, uid) for uid in uids}
+    *first, last = cards
+    try:
+        made = await collection.fill({name: cards[name] for name in first})
+        found = await collection.read(list(cards)) if made else {}
+        again = await collection.fill({last: cards[last]})
+        return (
+            made is not None
+            and made.keys() == found.keys() == {*first}
+            and all(
+                uid.encode() in (found[f"{uid}.{form.suffix}"].content or b"") for uid in uids[:2]
+            )
+            and again is None
+            and {member.name for member in await collection.listing()} == {*first}
+        )
+    except (Unavailable, Lost) as error:
+        if isinstance(error, Unavailable) and not error.owners:
+            raise
+        return False
+    finally:
+        await collection.remove()
 
 
 async def _prove(collection: Collection, name: str, uid: str) -> Proof:

@@ -5,7 +5,10 @@ UNKNOWN: they are looked at again, and wait, without holding up anybody else. A 
 or full for several is away for all.
 """
 
+import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Final, TypeVar
 
@@ -26,6 +29,10 @@ T = TypeVar("T")
 
 _FULL_WAIT: Final = 300.0
 """Seconds until a full server is tried again."""
+_MANY: Final = 8
+"""Cards that are worth a request of their own kind."""
+_WHOLE_BYTES: Final = 4 * 1024 * 1024
+"""Of cards in one request; what is beyond goes by itself."""
 _SLOW: Final = 2
 """Users whose calls time out until the server counts as away."""
 
@@ -104,13 +111,19 @@ async def carried_out(
     changes: Mapping[UserId, Sequence[tuple[int, Change]]],
     *,
     make: bool,
+    whole: Callable[[], Awaitable[bool]],
 ) -> dict[int, Written]:
     """The answers to numbered changes; `make`: their collections are made where missing.
 
-    Raises `Unavailable` when the server is away, or full, for more than one user.
+    `whole`: whether the server makes an address book of all its cards in one request. Raises
+    `Unavailable` when the server is away, or full, for more than one user.
     """
     answers: dict[int, Written] = {}
-    plight = Plight()
+    plight, asking = Plight(), asyncio.Lock()
+
+    async def asked() -> bool:
+        async with asking:
+            return await whole()
 
     async def all_of(owner: UserId) -> None:
         collection = await places.collection(owner, category)
@@ -118,9 +131,12 @@ async def carried_out(
             if make and collection.there is None:
                 await collection.look()
             if make and not collection.there:
+                answers.update(await _filled(collection, changes[owner], asked))
+            if make and not collection.there:
                 await collection.make()
             for number, change in changes[owner]:
-                answers[number] = await change(collection)
+                if number not in answers:
+                    answers[number] = await change(collection)
                 plight.done += answers[number].fate is Fate.DONE
 
     async def one(owner: UserId) -> None:
@@ -133,7 +149,66 @@ async def carried_out(
     return answers
 
 
-def creation(category: str, write: Write) -> Change | Written:
+async def _filled(
+    collection: Collection,
+    changes: Sequence[tuple[int, Change]],
+    whole: Callable[[], Awaitable[bool]],
+) -> dict[int, Written]:
+    """The answers of a new address book that was made with all it gets; none where it was not."""
+    if collection.form.component or len(changes) < _MANY or not await whole():
+        return {}
+    numbers: dict[str, int] = {}
+    cards: dict[str, bytes] = {}
+    size = 0
+    for number, change in changes:
+        if not isinstance(change, Creation) or not change.named_after_its_uid(collection):
+            continue
+        with suppress(ItemRejected):  # it will be told so by itself
+            content = change.content(collection)
+            size += len(content)
+            if size <= _WHOLE_BYTES:
+                cards.setdefault(change.write.ref, content)
+                numbers.setdefault(change.write.ref, number)
+    try:
+        there = await collection.fill(cards) if len(cards) >= _MANY else None
+    except Lost as lost:
+        if lost.late:
+            raise
+        return {number: Written(fate=Fate.UNKNOWN, detail=str(lost)) for number in numbers.values()}
+    return {
+        numbers[name]: Written(fate=Fate.DONE, version=version)
+        for name, version in (there or {}).items()
+        if name in numbers
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class Creation:
+    """A write as a change."""
+
+    category: str
+    write: Write
+
+    async def __call__(self, collection: Collection) -> Written:
+        """Put it into its place."""
+        try:
+            content = self.content(collection)
+        except ItemRejected as rejected:
+            return _refused(str(rejected))
+        return await collection.put(self.write.ref, content, self.write.expected)
+
+    def content(self, collection: Collection) -> bytes:
+        """In the form that servers take. Raises `ItemRejected`."""
+        content = shaped(self.category, self.write.item)
+        return without_invitations(content) if collection.form.component else content
+
+    def named_after_its_uid(self, collection: Collection) -> bool:
+        """Whether a server that chooses the name would choose ours."""
+        name = f"{self.write.item.ident}.{collection.form.suffix}"
+        return self.write.expected is None and self.write.ref == name
+
+
+def creation(category: str, write: Write) -> Creation | Written:
     """A write as a change, or why it can never be one."""
     if not addressable(write.owner):
         return _refused("the user's id cannot be part of an address")
@@ -141,17 +216,7 @@ def creation(category: str, write: Write) -> Change | Written:
         return _refused("not a name that a server keeps")
     if write.item.attachments and category != "notes":
         return _refused("attachments")
-
-    async def change(collection: Collection) -> Written:
-        try:
-            content = shaped(category, write.item)
-        except ItemRejected as rejected:
-            return _refused(str(rejected))
-        if collection.form.component:
-            content = without_invitations(content)
-        return await collection.put(write.ref, content, write.expected)
-
-    return change
+    return Creation(category, write)
 
 
 def removal(asked: Removal) -> Change | Written:

@@ -28,6 +28,11 @@ class Staged:
     """Its attachments: file name → name in the staging folder."""
     answer: Written | None = None
 
+    @property
+    def is_done(self) -> bool:
+        """Whether it is there now."""
+        return self.answer is not None and self.answer.fate is Fate.DONE
+
 
 def stage(staging: Staging, write: Write) -> Staged:
     """Put a write's bytes on the disk; OSError where there is no room for them."""

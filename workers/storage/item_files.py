@@ -7,7 +7,8 @@ there, and an item of its own where it is not.
 import errno
 import os
 import stat
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from hashlib import sha256
@@ -24,6 +25,8 @@ LONGEST: Final = 255
 READS: Final = 5
 """How often a file is read again that changes while it is read."""
 
+_LARGE: Final = 1_000
+"""Items from which on a folder's listing is kept."""
 _RAW: Final = "raw:"
 _FILE: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
@@ -88,6 +91,46 @@ def listing(folder: int) -> dict[str, list[str]]:
         else:
             items.setdefault(name, [])
     return items
+
+
+class Listings:
+    """The listing of one large folder, kept from one call to the next while nobody else adds to it.
+
+    A folder's time of change tells. Listing 200,000 names for each hundred of them that are
+    written would take longer than to write them.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._mark: tuple[int, int, int] | None = None
+        self._items: dict[str, list[str]] = {}
+
+    def of(self, folder: int) -> dict[str, list[str]]:
+        """As `listing`; not to be changed."""
+        with self._lock:
+            mark = _mark_of(folder)
+            if mark == self._mark:
+                return self._items
+            items = listing(folder)
+            if len(items) >= _LARGE:
+                self._mark, self._items = mark, items
+            return items
+
+    def is_true(self, folder: int) -> bool:
+        """Whether what is kept is what is there now."""
+        with self._lock:
+            return self._mark is not None and self._mark == _mark_of(folder)
+
+    def add(self, folder: int, items: Mapping[str, Iterable[str]]) -> None:
+        """Take in what was just made where the listing was true: items with their attachments."""
+        with self._lock:
+            self._items.update((name, sorted(parts)) for name, parts in items.items())
+            self._mark = _mark_of(folder)
+
+
+def _mark_of(folder: int) -> tuple[int, int, int]:
+    status = os.fstat(folder)
+    return status.st_dev, status.st_ino, status.st_mtime_ns
 
 
 def seen_of(folder: int, name: str, parts: Sequence[str]) -> Seen | None:

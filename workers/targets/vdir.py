@@ -21,7 +21,7 @@ import re
 import time
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
@@ -49,7 +49,15 @@ from workers.storage.durable import (
     sync_folders,
 )
 from workers.storage.item_commits import Staged, commit, remove, rounds, stage
-from workers.storage.item_files import LONGEST, entry_of, listing, live_of, name_of, seen_of
+from workers.storage.item_files import (
+    LONGEST,
+    Listings,
+    entry_of,
+    listing,
+    live_of,
+    name_of,
+    seen_of,
+)
 
 PROBE: Final = UserId("reinstate-probe")
 """Whose folder the probe writes to; never a real user's."""
@@ -100,6 +108,7 @@ class VdirTarget:
     create: bool
     file_mode: int
     folder_mode: int
+    listings: Listings = field(default_factory=Listings, compare=False, repr=False)
 
     def identity(self, category: str) -> str:
         """The folder's path, links resolved, and the mark that inspection put on it."""
@@ -233,7 +242,7 @@ class VdirTarget:
                         continue
                     if os.fstat(folder).st_mtime > horizon:
                         fresh.append(owner)
-                    names = listing(folder)
+                    names = self.listings.of(folder)
                     for number in numbers:
                         name = name_of(places[number].ref)
                         if name is not None:
@@ -315,7 +324,12 @@ class VdirTarget:
                 if self.exclusive or any(one.parts for one in group):
                     stack.enter_context(locked(folder))
                 for some in rounds(group):
+                    creating = all(one.write.expected is None for one in some)
+                    true = creating and self.listings.is_true(folder)
                     commit(folder, staging, some)
+                    if true:
+                        made = {one.name: one.parts for one in some if one.is_done}
+                        self.listings.add(folder, made)
         self._sync(root, category, list(owners))
         answers.update((number, one.answer) for number, one in staged.items())
 
