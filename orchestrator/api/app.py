@@ -6,6 +6,7 @@ app = create_app(installation, more=[pages.router])  # with pages: see `orchestr
 
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
+from importlib import import_module
 from typing import Any
 
 from anyio import to_thread
@@ -15,46 +16,34 @@ import orchestrator
 from orchestrator.api.installation import Installation
 from orchestrator.api.openapi import document
 from orchestrator.api.problems import PageOfProblem, explain_problems
-from orchestrator.api.routes import (
-    aftercare,
-    bulletins,
-    claims,
-    copies,
-    deliveries,
-    events,
-    health,
-    identities,
-    links,
-    operations,
-    overseeing,
-    people,
-    plans,
-    runs,
-    steering,
-)
 from orchestrator.api.surroundings import Surroundings
 
 THREADS = 6
 """That ask the ledger at once. More would wait for its connections, and for Python's lock."""
-ROUTERS = (
-    health.router,
-    identities.router,
-    plans.router,
-    plans.large,
-    runs.router,
-    events.router,
-    steering.router,
-    people.router,
-    links.router,
-    operations.router,
-    aftercare.router,
-    bulletins.router,
-    claims.router,
-    copies.router,
-    copies.large,
-    overseeing.router,
-    deliveries.router,
+SUBJECTS = (
+    "health",
+    "identities",
+    "plans",
+    "runs",
+    "events",
+    "steering",
+    "people",
+    "links",
+    "operations",
+    "aftercare",
+    "bulletins",
+    "claims",
+    "copies",
+    "overseeing",
+    "deliveries",
 )
+"""Modules of `orchestrator.api.routes`; no path of one means a route of another, too."""
+
+
+def routers_of(subject: str) -> list[APIRouter]:
+    """The routers of a module; it is imported when they are asked for."""
+    module = import_module(f"orchestrator.api.routes.{subject}")
+    return [getattr(module, name) for name in ("router", "large") if hasattr(module, name)]
 
 
 def create_app(
@@ -62,8 +51,9 @@ def create_app(
     *,
     more: Sequence[APIRouter] = (),
     page_of_problem: PageOfProblem | None = None,
+    subjects: Sequence[str] = SUBJECTS,
 ) -> FastAPI:
-    """An application that answers for one installation."""
+    """An application that answers for one installation; `subjects`: about these."""
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncGenerator[None, None]:
@@ -81,7 +71,7 @@ def create_app(
         separate_input_output_schemas=False,
     )
     app.state.installation = installation
-    for router in (*ROUTERS, *more):
+    for router in (*(router for subject in subjects for router in routers_of(subject)), *more):
         app.include_router(router)
     explain_problems(app, page=page_of_problem)
     app.add_middleware(Surroundings)

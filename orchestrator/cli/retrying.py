@@ -107,7 +107,10 @@ def _follow(asked: "Client", begun: Operation, *, wait: bool) -> Exit:
     if not wait:
         hint(f"how far it is: reinstate operation {begun['id']}")
         return go_on(asked, run_id, wait=False)
-    ended = wait_for(asked, run_id, until=lambda _: _is_still(asked.get(path, Operation)))
+    canary = begun["state"] == "canary"
+    ended = wait_for(
+        asked, run_id, until=lambda _: canary and _is_still(asked.get(path, Operation))
+    )
     _say_progress(asked.get(path, Operation))
     return ended.exit
 

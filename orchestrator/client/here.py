@@ -12,15 +12,18 @@ from typing import Any
 
 import httpx
 from msgspec import structs
-from starlette.types import ASGIApp, Message
+from starlette.routing import Match
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from orchestrator.api.app import create_app
+from orchestrator.api.app import SUBJECTS, create_app, routers_of
 from orchestrator.api.installation import Installation, opened
 from orchestrator.api.recent import Recent
 from orchestrator.identity.roles import OWN_CALLER, Caller, Role
 from orchestrator.settings import Settings
 
 ADDRESS = "http://localhost"
+_FIRST = {name: at for at, name in enumerate(("runs", "overseeing", "people", "steering"))}
+"""What commands ask for most."""
 CALLER = "caller"
 """The extension of a request that says in whose name it is."""
 
@@ -42,9 +45,30 @@ def opened_here(settings: Settings) -> Generator[httpx.Client]:
 def asking_of(installation: Installation) -> Generator[httpx.Client]:
     """The same of an installation that is open; nothing it tells is from a moment ago."""
     recent = Recent(installation.progress, status_seconds=0, caller_seconds=0)
-    transport = InProcess(create_app(structs.replace(installation, recent=recent)))
+    transport = InProcess(Growing(structs.replace(installation, recent=recent)))
     with httpx.Client(transport=transport, base_url=ADDRESS, trust_env=False) as http:
         yield http
+
+
+class Growing:
+    """The application, with the routes of each subject from when they are first asked for.
+
+    To import them all is an eighth of what a command costs.
+    """
+
+    def __init__(self, installation: Installation) -> None:
+        self._app = create_app(installation, subjects=())
+        self._left = sorted(SUBJECTS, key=lambda subject: _FIRST.get(subject, len(_FIRST)))
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        while self._left and not self._knows(scope):
+            for router in routers_of(self._left.pop(0)):
+                self._app.include_router(router)
+        await self._app(scope, receive, send)
+
+    def _knows(self, scope: Scope) -> bool:
+        return any(route.matches(scope)[0] is Match.FULL for route in self._app.router.routes)
 
 
 class InProcess(httpx.BaseTransport):

@@ -57,12 +57,14 @@ def test_a_run_fails_is_retried_mended_and_accepted(material):
         assert f"reinstate retry {run_id} --wait" in submitted.stderr.decode()
 
         (material.folder / "restored" / "ann").unlink()
-        retried = material.process("retry", run_id, "--wait")
+        retried = material.process("retry", run_id, "--wait", "--yes")
         assert retried.returncode == Exit.LOSSES
         assert document(material, "status", run_id)["books"]["nameless"] == 1
 
         kept = material.folder / "kept"
-        assert material.process("quarantine", run_id, "export", "kept").returncode == Exit.DONE
+        why = ("--reason", "to mend it")
+        exported = material.process("quarantine", run_id, "export", "kept", *why)
+        assert exported.returncode == Exit.DONE
         (copy,) = kept.glob("*.vcf")
         copy.write_text(CARD.format("cut"), newline="")
         released = material.process("quarantine", run_id, "release", "kept", "--wait")

@@ -1,12 +1,17 @@
 """The client that commands are made of: in process as over a network, and each thing done once."""
 
 import gc
+import re
 import threading
 from collections.abc import Iterator
 
 import httpx
 import pytest
+from starlette.routing import Match
 
+from orchestrator.api.app import SUBJECTS, create_app
+from orchestrator.api.installation import Installation
+from orchestrator.api.openapi import routes_of
 from orchestrator.client.asking import Client
 from orchestrator.client.here import InProcess, administrator, asking_of
 from orchestrator.errors import NotFound, PlanInvalid, Refused, Unavailable
@@ -110,6 +115,29 @@ def test_an_answer_comes_as_it_is_read_and_what_nobody_reads_ends():
         assert len(sent) < 10
         assert ended.is_set()
     gc.collect()
+
+
+def test_no_path_of_one_subject_means_a_route_of_another():
+    apps = {name: create_app(Installation.nowhere(), subjects=[name]) for name in SUBJECTS}
+    for name, app in apps.items():
+        for route in routes_of(app):
+            path = re.sub(r"\{\w+\}", "0123abcd", route.path_format)
+            for method in route.methods - {"HEAD"}:
+                scope = {"type": "http", "method": method, "path": path, "headers": []}
+                known = {
+                    other
+                    for other, its in apps.items()
+                    if any(one.matches(dict(scope))[0] is Match.FULL for one in its.router.routes)
+                }
+                assert known == {name}, f"{method} {path}"
+
+
+def test_a_growing_application_answers_every_question(here, shared):
+    assert here.get("/tokens", dict)["rows"]
+    assert here.get("/audit-log/verification", dict)["whole"]
+    assert here.get(f"/runs/{shared.run}/quarantine/reasons", dict)["rows"]
+    with pytest.raises(NotFound, match="there is nothing here"):
+        here.get("/nothing", dict)
 
 
 # Runs by name -------------------------------------------------------------------------------------
