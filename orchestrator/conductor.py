@@ -17,7 +17,7 @@ from collections.abc import Iterator, Mapping, Sequence
 import msgspec
 from sqlalchemy import Connection, select, update
 
-from orchestrator import VERSION, admission, flow_control
+from orchestrator import VERSION, admission, flow_control, spans
 from orchestrator.causes import Cause
 from orchestrator.doorbell import CeleryDoorbell, Doorbell
 from orchestrator.errors import ReinstateError, Unavailable
@@ -442,14 +442,17 @@ def keep_going(
     """Tick until `stopped`; rest longer the longer nothing moves, and after trouble."""
     rest = pause
     while not stopped.is_set():
-        began = time.perf_counter()
+        began, moved = time.perf_counter(), False
         try:
-            rest = pause if conductor.tick() else min(rest * 1.5, most)
+            moved = conductor.tick()
+            rest = pause if moved else min(rest * 1.5, most)
         except Unavailable as error:
             log.warning("conductor_waits", cause=error.message)
             rest = error.retry_in or most
         took = time.perf_counter() - began
         conductor.tally.observe("reinstate_conductor_tick_seconds", took)
+        if moved:
+            spans.record("tick", took)
         stopped.wait(rest)
 
 
@@ -469,6 +472,7 @@ def conduct(settings: Settings) -> None:
         lease_ms=settings.lease_seconds * 1000,
     )
     gauges = LedgerGauges(ledger, conductor.tally)
+    spans.start("conductor")
     export(settings, conductor.tally, gauges.collect, leading(lambda: conductor.leads))
     log.info(
         "conductor_started",

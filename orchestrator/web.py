@@ -11,7 +11,7 @@ from types import FrameType
 import uvicorn
 from fastapi import FastAPI
 
-from orchestrator import VERSION
+from orchestrator import VERSION, spans
 from orchestrator.api.app import create_app
 from orchestrator.api.events import Hub
 from orchestrator.api.installation import Installation, opened
@@ -51,6 +51,7 @@ def serve(settings: Settings) -> None:
     """Answer until SIGTERM or SIGINT. Raises `Refused` or `Unavailable` where it cannot start."""
     with opened(settings) as installation:
         host, port = settings.api
+        spans.start("api")
         export(settings, installation.tally, installation.gauges.collect)
         server = _Server(
             installation.hub,

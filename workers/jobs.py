@@ -14,7 +14,7 @@ from functools import partial
 
 from celery.signals import worker_init
 
-from orchestrator import VERSION
+from orchestrator import VERSION, spans
 from orchestrator.causes import Cause, cause_of
 from orchestrator.doorbell import ERRAND, JOB
 from orchestrator.errors import LeaseLost, Unavailable
@@ -80,7 +80,7 @@ def _answer(work: Workplace, ring: Ring) -> None:
         log.debug("ring_stale", batch=ring.batch)
         return
     began = work.monotonic()
-    end = "done"
+    end, cause = "done", None
     try:
         match held.kind:
             case "inspect":
@@ -91,14 +91,14 @@ def _answer(work: Workplace, ring: Ring) -> None:
             case _:
                 _restore(work, held)
     except Unavailable as error:  # the ledger: what sources and targets do is told to it
-        end = "waits"
+        end, cause = "waits", _fingerprint(error)
         log.warning("batch_waits", batch=held.id, run_id=held.run, cause=_fingerprint(error))
         _hand_back(work, held)
     except LeaseLost:
         end = "lease_lost"
         log.warning("lease_lost", batch=held.id, run_id=held.run)
     except Exception as error:  # noqa: BLE001  see the module's docstring
-        end = "failed"
+        end, cause = "failed", _fingerprint(error)
         _give_up(work, held, error)
     seconds = work.monotonic() - began
     log.info(
@@ -112,6 +112,18 @@ def _answer(work: Workplace, ring: Ring) -> None:
     category = work.category_of(held)
     work.tally.observe("reinstate_batch_seconds", seconds, held.kind, category, end)
     work.tell(work.tally.take())
+    spans.record(
+        "batch",
+        seconds,
+        failed=end == "failed",
+        run_id=held.run,
+        kind=held.kind,
+        category=category,
+        batch=held.id,
+        attempt=held.attempts,
+        outcome=end,
+        cause=cause,
+    )
 
 
 def _restore(work: Workplace, held: Batch) -> None:
@@ -234,6 +246,7 @@ def workplace() -> Workplace:
     pid = os.getpid()
     if pid not in _workplaces:
         collect_rarely()
+        spans.start("worker")
         settings = Settings.read(os.environ)
         _workplaces.clear()
         _workplaces[pid] = Workplace(

@@ -9,6 +9,7 @@ from typing import Any, cast
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from orchestrator import spans
 from orchestrator.identity.roles import OWN_CALLER
 from orchestrator.logs import get_logger
 from orchestrator.metrics.tally import Tally
@@ -32,6 +33,7 @@ HEADERS: Mapping[str, str] = {
 """Of every answer, unless the route says otherwise. No script that is not ours, no frame."""
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH"})
 """That have a name in the metrics; whatever else somebody makes up is `other`."""
+SERVER_FAULT = 500
 STRICT_TRANSPORT = "max-age=31536000"
 
 
@@ -63,6 +65,8 @@ class Surroundings:
             route = scope.get("reinstate_route", "unknown")
             method = scope["method"] if scope["method"] in METHODS else "other"
             _tally(scope).observe("reinstate_request_seconds", seconds, method, route, str(status))
+            told = {"method": method, "route": route, "status": int(status)}
+            spans.record("request", seconds, failed=status >= SERVER_FAULT, **told)
             if OWN_CALLER not in scope:  # a command of this machine is no traffic
                 log.info(
                     "request_answered",
