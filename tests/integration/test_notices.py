@@ -8,11 +8,17 @@ import pytest
 from sqlalchemy import insert, select
 from standardwebhooks.webhooks import Webhook, WebhookVerificationError
 
+from orchestrator.embedded.one_machine import Engine
 from orchestrator.ledger import announcing, outbox
+from orchestrator.ledger.database import Ledger
 from orchestrator.ledger.flow import cell_facts
 from orchestrator.ledger.schema import bulletin, delivery, delivery_attempt, notice
 from orchestrator.metrics.listening import exposed
 from orchestrator.notices import ATTEMPTS, DeliveryEnd, DeliveryState, NoticeKind
+from orchestrator.planner import read_plan
+from orchestrator.runs import Runs, Submission
+from orchestrator.sealing import load_sealer
+from orchestrator.settings import Settings
 from tests.hook_receiver import receiver
 from tests.in_process import Service
 from tests.site import Site
@@ -431,6 +437,33 @@ def test_without_apprise_that_is_said(service, monkeypatch):
     assert "install reinstate[apprise]" in " ".join(service.status(run_id).warnings)
     errands(service)
     assert [row.end for row in rows(service, delivery_attempt)] == [DeliveryEnd.NOT_INSTALLED]
+
+
+def test_the_processes_of_one_machine_deliver(tmp_path, monkeypatch):
+    with receiver(tmp_path / "got") as hook:
+        monkeypatch.setenv("HOOK_SECRET", SECRET)
+        monkeypatch.setenv("HOOK_URL", f"http://127.0.0.1:{hook.port}/hook")
+        variables = {
+            "REINSTATE_HOME": str(tmp_path / "home"),
+            "REINSTATE_WORKERS": "2",
+            "REINSTATE_HOOK_HOSTS": f"127.0.0.1:{hook.port}",
+        }
+        settings = Settings.read(variables)
+        (tmp_path / "cache" / "ann" / "contacts").mkdir(parents=True)
+        (tmp_path / "cache" / "ann" / "contacts" / "1.vcf").write_bytes(CARD % 1)
+        (tmp_path / "pim").mkdir()
+        text = PLAN.replace("memory, name: told", "vdir, path: cache", 1)
+        text = text.replace("memory, name: told", "vdir, path: pim", 1)
+        with Engine(settings):
+            ledger = Ledger(settings.ledger_url)
+            plan = read_plan(text.encode(), path="plan.yaml", base=tmp_path)
+            given = Submission(plan=plan, text=text, folder=str(tmp_path), author="mia")
+            Runs(ledger, load_sealer(settings)).submit(given)
+            (got,) = hook.await_requests(1, seconds=60)
+            ledger.close()
+    assert Webhook(SECRET).verify(got["body"], got["headers"])["type"] == (
+        "reinstate.run.awaiting_approval"
+    )
 
 
 # Seeing and sending again -------------------------------------------------------------------------
