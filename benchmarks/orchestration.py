@@ -1,6 +1,6 @@
 """P1, P2, P12: units a second through the whole orchestrator, when the units cost nothing.
 
-    python benchmarks/orchestration.py [--users 40000] [--rounds 3] [--processes 4] [--growth]
+    python benchmarks/orchestration.py [--users 128000] [--rounds 3] [--processes N] [--growth]
 
 Three ways to settle the same units in the same PostgreSQL (fsync on), side by side:
 
@@ -11,7 +11,8 @@ celery    what a good engineer writes by hand: one Celery task a unit, acknowled
 bare      no broker, no leases: as many processes, each settles its share of the ranges with one
           UPDATE a range and one of a counter row of its own
 
-`--growth` also shows the cost of a unit from 1,000 users to 100,000 (`--most` for more).
+For each also the CPU time of one unit, by who used it: on a machine that others use, too, that is
+the figure to compare. `--growth` shows that of runs of 1,000 to 1,000,000 users instead (`--most`).
 """
 
 import argparse
@@ -23,13 +24,15 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import psycopg
 from celery import Celery
-from sqlalchemy import insert, select, update
+from sqlalchemy import bindparam, insert, select, update
 
 from benchmarks.stand import figures, servers
+from benchmarks.stand.spending import Spent, per_unit, since, spent
 from orchestrator.ledger import expansion
 from orchestrator.ledger.database import Ledger
 from orchestrator.ledger.schema import batch, counter, run, run_user, unit
@@ -39,6 +42,7 @@ from orchestrator.runs import Runs, Submission
 from orchestrator.sealing import load_sealer
 from orchestrator.settings import Settings
 from tests.brokers import RedisServer
+from tests.servers import Postgres
 
 PLAN = """
 version: 1
@@ -51,7 +55,36 @@ phases: [{{restore: contacts, to: void}}]
 approvals: 0
 """
 BATCH = 100
-PATIENCE = 300.0
+PATIENCE = 900.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stand:
+    """What one way of doing it is given."""
+
+    url: str
+    postgres: Postgres
+    redis: RedisServer
+    processes: int
+
+    def spent(self, **others: list[int]) -> Spent:
+        """CPU seconds so far, the servers' and of `others`."""
+        servers_ = {"postgresql": [self.postgres.pid], "redis": [self.redis.pid]}
+        return spent({**others, **servers_})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measured:
+    """So many units were settled in so many seconds."""
+
+    units: int
+    seconds: float
+    used: Spent
+
+    @property
+    def rate(self) -> float:
+        """Units a second."""
+        return self.units / self.seconds
 
 
 # Ours --------------------------------------------------------------------------------------------
@@ -66,18 +99,23 @@ def submit(settings: Settings, ledger: Ledger, users: int) -> str:
     )
 
 
-def finished(ledger: Ledger, run_id: str) -> float:
-    """Wait for the end; seconds from the first move to the last, by the ledger's clock."""
+def reached(ledger: Ledger, run_id: str, *states: RunState) -> float:
+    """Wait for one of the states; seconds from the run's first move on, by the ledger's clock."""
     deadline = time.monotonic() + PATIENCE
     while time.monotonic() < deadline:
         with ledger.read() as connection:
-            row = connection.execute(select(run).where(run.c.id == run_id)).one()
-        if row.state == RunState.FINISHED:
-            return (row.finished_at - row.started_at) / 1000
+            row = connection.execute(_STATE, {"of_run": run_id}).one()
+        if row.state in states:
+            return ((row.finished_at or 0) - (row.started_at or 0)) / 1000
         if row.state == RunState.REFUSED:
             raise SystemExit(f"the run was refused: {row.why}")
-        time.sleep(0.05)
+        time.sleep(0.02)
     raise SystemExit("the run did not end")
+
+
+_STATE = select(run.c.state, run.c.why, run.c.started_at, run.c.finished_at).where(
+    run.c.id == bindparam("of_run")
+)
 
 
 def proven(ledger: Ledger, run_id: str, users: int) -> None:
@@ -95,17 +133,28 @@ def proven(ledger: Ledger, run_id: str, users: int) -> None:
             raise SystemExit(f"not every unit was settled once: {states}")
 
 
-def ours(url: str, broker: RedisServer, users: int, processes: int) -> float:
-    """Units a second, from the opening of the first gate to the end of the run."""
-    with servers.installation(url, broker, processes=processes) as made:
-        ledger = Ledger(url)
-        ledger.prepare(key_check=load_sealer(made.settings).check)
-        finished(ledger, submit(made.settings, ledger, BATCH * processes * 4))  # everybody is awake
+def ours(stand: Stand, users: int) -> Measured:
+    """From the opening of the first gate to the end of the run."""
+    with awake(stand) as (made, ledger):
         run_id = submit(made.settings, ledger, users)
-        seconds = finished(ledger, run_id)
+        reached(ledger, run_id, RunState.RUNNING, RunState.FINISHED)
+        before = stand.spent(**made.pids)
+        seconds = reached(ledger, run_id, RunState.FINISHED)
+        used = since(before, stand.spent(**made.pids))
         proven(ledger, run_id, users)
+    return Measured(units=users, seconds=seconds, used=used)
+
+
+@contextmanager
+def awake(stand: Stand) -> Iterator[tuple[servers.Installation, Ledger]]:
+    """Conductor and workers that have done something already."""
+    with servers.installation(stand.url, stand.redis, processes=stand.processes) as made:
+        ledger = Ledger(stand.url)
+        ledger.prepare(key_check=load_sealer(made.settings).check)
+        first = submit(made.settings, ledger, BATCH * stand.processes * 4)
+        reached(ledger, first, RunState.FINISHED)
+        yield made, ledger
         ledger.close()
-    return users / seconds
 
 
 # By hand, with Celery ----------------------------------------------------------------------------
@@ -137,12 +186,12 @@ def settle(run_id: str, user: int) -> None:
 
 
 @contextmanager
-def hand_written(url: str, broker: RedisServer, processes: int) -> Iterator[Celery]:
-    """Workers of the application above."""
+def hand_written(stand: Stand) -> Iterator[tuple[Celery, list[int]]]:
+    """The application above, and its workers."""
     environment = {
         **os.environ,
-        "BY_HAND_BROKER": broker.url,
-        "BY_HAND_LEDGER": plain(url),
+        "BY_HAND_BROKER": stand.redis.url,
+        "BY_HAND_LEDGER": plain(stand.url),
         "PYTHONPATH": str(servers.ROOT),
     }
     programs = [
@@ -150,7 +199,7 @@ def hand_written(url: str, broker: RedisServer, processes: int) -> Iterator[Cele
             [
                 *(sys.executable, "-m", "celery", "--quiet", "--app=benchmarks.orchestration"),
                 *("worker", "--pool=prefork", f"--hostname=by_hand{first}@%h"),
-                f"--concurrency={min(servers.CHILDREN, processes - first)}",
+                f"--concurrency={min(servers.CHILDREN, stand.processes - first)}",
                 *("--without-gossip", "--without-mingle", "--without-heartbeat"),
             ],
             env=environment,
@@ -158,11 +207,11 @@ def hand_written(url: str, broker: RedisServer, processes: int) -> Iterator[Cele
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )
-        for first in range(0, processes, servers.CHILDREN)
+        for first in range(0, stand.processes, servers.CHILDREN)
     ]
-    app.conf.broker_url = broker.url
+    app.conf.broker_url = stand.redis.url
     try:
-        yield app
+        yield app, [program.pid for program in programs]
     finally:
         for program in programs:
             program.terminate()
@@ -170,13 +219,13 @@ def hand_written(url: str, broker: RedisServer, processes: int) -> Iterator[Cele
             program.wait(timeout=30)
 
 
-def by_hand(url: str, broker: RedisServer, users: int, processes: int) -> float:
-    """Units a second, from the first message to the last row."""
+def by_hand(stand: Stand, users: int) -> Measured:
+    """From the first message to the last row."""
     with (
-        hand_written(url, broker, processes) as hands,
-        psycopg.connect(plain(url), autocommit=True) as connection,
+        hand_written(stand) as (hands, pids),
+        psycopg.connect(plain(stand.url), autocommit=True) as connection,
     ):
-        prepared(url, users + processes)
+        prepared(stand.url, users + stand.processes)
 
         def await_settled(number: int) -> None:
             deadline = time.monotonic() + PATIENCE
@@ -190,51 +239,70 @@ def by_hand(url: str, broker: RedisServer, users: int, processes: int) -> float:
             raise SystemExit("the tasks did not end")
 
         with (
-            hands.connection_for_write(url=broker.url) as line,
+            hands.connection_for_write(url=stand.redis.url) as line,
             hands.amqp.Producer(line) as producer,
         ):
-            for user in range(users, users + processes):
+            for user in range(users, users + stand.processes):
                 settle.apply_async(("bench", user), producer=producer)
-            await_settled(processes)  # everybody is awake
+            await_settled(stand.processes)  # everybody is awake
+            before = stand.spent(workers=pids, publisher=[os.getpid()])
             began = time.monotonic()
             for user in range(users):
                 settle.apply_async(("bench", user), producer=producer)
-        await_settled(users + processes)
-        return users / (time.monotonic() - began)
+        await_settled(users + stand.processes)
+        seconds = time.monotonic() - began
+        after = stand.spent(workers=pids, publisher=[os.getpid()])
+        for name in ("workers", "postgresql", "redis"):  # they are children of this process
+            before["publisher"] -= before[name]
+            after["publisher"] -= after[name]
+        return Measured(units=users, seconds=seconds, used=since(before, after))
 
 
 # Bare --------------------------------------------------------------------------------------------
 
 
-def bare(url: str, broker: RedisServer, users: int, processes: int) -> float:
-    """Units a second, from the starting signal to the last row."""
-    del broker
-    prepared(url, users)
+def bare(stand: Stand, users: int) -> Measured:
+    """From the starting signal to the last row."""
+    prepared(stand.url, users)
     context = multiprocessing.get_context("spawn")
-    start = context.Barrier(processes + 1)
+    start = context.Barrier(stand.processes + 1)
+    used = context.Queue()
     workers = [
-        context.Process(target=_share, args=(plain(url), start, users, number, processes))
-        for number in range(processes)
+        context.Process(
+            target=_share, args=(plain(stand.url), start, used, users, number, stand.processes)
+        )
+        for number in range(stand.processes)
     ]
     for worker in workers:
         worker.start()
+    before = stand.spent()
     start.wait()
     began = time.monotonic()
+    by_workers = sum(used.get() for _ in workers)
+    seconds = time.monotonic() - began
     for worker in workers:
         worker.join()
-    seconds = time.monotonic() - began
-    with psycopg.connect(plain(url)) as connection:
+    spendings = {"workers": by_workers, **since(before, stand.spent())}
+    with psycopg.connect(plain(stand.url)) as connection:
         found = connection.execute(
             "SELECT count(*) FROM unit WHERE run = 'bench' AND state = 'settled'"
         ).fetchone()
     if found is None or found[0] != users:
         raise SystemExit("the bare loop left something out")
-    return users / seconds
+    return Measured(units=users, seconds=seconds, used=spendings)
 
 
-def _share(address: str, start: "multiprocessing.Barrier", users: int, mine: int, of: int) -> None:
+def _share(
+    address: str,
+    start: "multiprocessing.Barrier",
+    used: "multiprocessing.Queue[float]",
+    users: int,
+    mine: int,
+    of: int,
+) -> None:
     with psycopg.connect(address, autocommit=True) as connection:
         start.wait()
+        before = time.process_time()
         size = expansion.batch_size(users, usual=BATCH)  # as large as ours are
         for number, first in enumerate(range(0, users, size)):
             if number % of != mine:
@@ -252,6 +320,7 @@ def _share(address: str, start: "multiprocessing.Barrier", users: int, mine: int
                     " WHERE run = 'bench' AND phase = 0 AND wave = 0 AND slot = %s",
                     (len(done), mine),
                 )
+        used.put(time.process_time() - before)
 
 
 # All three ---------------------------------------------------------------------------------------
@@ -293,55 +362,81 @@ def prepared(url: str, users: int) -> None:
         connection.execute("CHECKPOINT")
 
 
-Way = Callable[[str, RedisServer, int, int], float]
+Way = Callable[[Stand, int], Measured]
 
 
-def measured(way: Way, users: int, processes: int) -> float:
-    """Units a second of one way, on servers of its own."""
+@contextmanager
+def fresh(processes: int) -> Iterator[Stand]:
+    """Servers of its own."""
     with (
         servers.postgres() as server,
         servers.redis() as broker,
         servers.database(server, "bench") as url,
     ):
-        return way(url, broker, users, processes)
+        yield Stand(url=url, postgres=server, redis=broker, processes=processes)
+
+
+def measured(way: Way, users: int, processes: int) -> Measured:
+    """One way, once."""
+    with fresh(processes) as stand:
+        return way(stand, users)
 
 
 def main() -> None:
     """Measure in turns and print ratios of medians."""
     read = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    read.add_argument("--users", type=int, default=40_000)
+    read.add_argument("--users", type=int, default=128_000)
     read.add_argument("--by-hand", type=int, default=4_000, help="users of the hand-written way")
     read.add_argument("--rounds", type=int, default=3)
-    read.add_argument("--processes", type=int, default=4)
-    read.add_argument("--growth", action="store_true", help="show P12 too")
-    read.add_argument("--most", type=int, default=100_000, help="users of the largest growth step")
+    read.add_argument("--processes", type=int, default=max(2, os.cpu_count() or 2))
+    read.add_argument("--growth", action="store_true", help="show P12 instead")
+    read.add_argument("--most", type=int, default=1_000_000, help="users of the last growth step")
     given = read.parse_args()
     print(figures.machine())
     print(figures.versions())
+    if given.growth:
+        growth(given.most, given.processes)
+        return
     size = expansion.batch_size(given.users, usual=BATCH)
     print(f"{given.processes} worker processes, {given.users:,} units of no work, {size} a batch")
-    found: dict[str, list[float]] = {"ours": [], "celery": [], "bare": []}
+    ways: dict[str, tuple[Way, int]] = {
+        "celery": (by_hand, given.by_hand),
+        "bare": (bare, given.users),
+        "ours": (ours, given.users),
+    }
+    found: dict[str, list[Measured]] = {name: [] for name in ways}
     for _ in range(given.rounds):
-        found["celery"].append(measured(by_hand, given.by_hand, given.processes))
-        found["bare"].append(measured(bare, given.users, given.processes))
-        found["ours"].append(measured(ours, given.users, given.processes))
+        for name, (way, users) in ways.items():
+            found[name].append(measured(way, users, given.processes))
     for name, values in found.items():
-        print(f"{name:8} {figures.spread(values):>28} units/s")
-    mine = statistics.median(found["ours"])
-    print(f"P1: ours / celery = {mine / statistics.median(found['celery']):.1f}   (goal 30)")
-    print(f"P2: ours / bare   = {mine / statistics.median(found['bare']):.2f}   (goal 0.8)")
-    if given.growth:
-        growth(given.most, given.rounds, given.processes)
+        print(f"{name:8} {figures.spread([value.rate for value in values]):>28} units/s")
+        cheapest = min(values, key=lambda value: sum(value.used.values()) / value.units)
+        print(f"{'':8} CPU a unit: {per_unit(cheapest.used, cheapest.units)} (least of the rounds)")
+    rates = {name: statistics.median(v.rate for v in values) for name, values in found.items()}
+    print(f"P1: ours / celery = {rates['ours'] / rates['celery']:.1f}   (goal 30)")
+    print(f"P2: ours / bare   = {rates['ours'] / rates['bare']:.2f}   (goal 0.8)")
 
 
-def growth(most: int, rounds: int, processes: int) -> None:
-    """P12: what a unit costs as the run grows."""
-    users, costs = 1_000, dict[int, float]()
+def growth(most: int, processes: int) -> None:
+    """P12: what a unit costs as the run grows: small runs many times, one after the other."""
+    print(f"{processes} worker processes; P12: CPU a unit from submission to end, all processes")
+    users, first = 1_000, 0.0
     while users <= most:
-        costs[users] = statistics.median(
-            1e6 / measured(ours, users, processes) for _ in range(rounds)
+        runs = max(1, min(20, 40_000 // users))
+        with fresh(processes) as stand, awake(stand) as (made, ledger):
+            before, seconds = stand.spent(**made.pids), 0.0
+            for _ in range(runs):
+                run_id = submit(made.settings, ledger, users)
+                seconds += reached(ledger, run_id, RunState.FINISHED)
+            used = since(before, stand.spent(**made.pids))
+            proven(ledger, run_id, users)
+        cost = sum(used.values()) / (users * runs)
+        first = first or cost
+        print(
+            f"{users:>9,} users x {runs:2}: {per_unit(used, users * runs)}, {cost / first:.2f} of "
+            f"the first; {seconds / runs / users * 1e6:.1f} µs by the clock",
+            flush=True,
         )
-        print(f"P12: {users:>9,} users: {costs[users]:6.1f} µs a unit")
         users *= 10
 
 

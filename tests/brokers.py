@@ -57,6 +57,11 @@ class RedisServer:
         """A connection, for looking into it."""
         return Redis(unix_socket_path=str(self.socket), socket_timeout=5)
 
+    @property
+    def pid(self) -> int:
+        """Its process."""
+        return self._process.pid
+
     def signal(self, number: signal.Signals) -> None:
         """Send it a signal: SIGKILL, SIGSTOP, SIGCONT."""
         self._process.send_signal(number)

@@ -59,6 +59,12 @@ class Postgres:
             self.stop()
             raise
 
+    @property
+    def pid(self) -> int:
+        """The process below which the server's are."""
+        assert self._keeper is not None
+        return self._keeper.pid
+
     def url(self, database: str = "postgres") -> str:
         """The address of one of its databases, for SQLAlchemy with psycopg 3."""
         return f"postgresql+psycopg://postgres@/{database}?host={self.folder}"

@@ -31,6 +31,8 @@ LOOKS = 5
 """How often an item whose write met something unexpected is looked at anew in one attempt."""
 SLICE_SECONDS = 300.0
 """After so long a batch is handed back, so that no batch holds a worker for ever."""
+BEATS_EVERY = 16
+"""Users of whom nothing was found, since nothing was done for them."""
 RELEASED = "released"
 """What the accounts call the copies that an operator mended; a source more trusted than any."""
 
@@ -99,10 +101,10 @@ class Restoration:
             for name in task.phase.sources
         ]
         nothing = Reading((), task.category, task.rules, self._tenure.beat)
-        for unit in units:
-            folders = [next(stream) for stream in streams]
-            if not unit.released and not any(folder.files != () for folder in folders):
-                self._tenure.beat()  # of most users, in most categories
+        for number, (unit, *folders) in enumerate(zip(units, *streams, strict=True)):
+            if _nothing_in(folders) and not unit.released:  # of most users, in most categories
+                if number % BEATS_EVERY == 0:
+                    self._tenure.beat()
                 if unit.expected:
                     unit.reading = nothing
                     yield unit, [], True
@@ -188,6 +190,10 @@ class Restoration:
     def _out_of_time(self) -> bool:
         went_on = self._completed or self._writing.proved
         return went_on and self._work.monotonic() - self._tenure.began > SLICE_SECONDS
+
+
+def _nothing_in(folders: Sequence[Folder]) -> bool:
+    return all(folder.files == () for folder in folders)
 
 
 def _folder_of(unit: UnitWork) -> Folder:

@@ -1,10 +1,10 @@
 """One unit while it is being worked on: its tally, its account, what it quarantined."""
 
-from collections import Counter, defaultdict
+from collections import Counter
 from hashlib import sha256
 
 import msgspec
-from msgspec import Struct, field
+from msgspec import Struct
 
 from orchestrator.books import EMPTY, Books, Note, Outcome, lost
 from orchestrator.causes import Cause
@@ -79,7 +79,7 @@ class UnitWork(Struct, kw_only=True):
     reading: Reading | None = None
     trouble: Cause | None = None
     """Why items are still pending."""
-    outcomes: defaultdict[str, int] = field(default_factory=lambda: defaultdict(int))
+    outcomes: dict[str, int] = {}
     lines: list[Line] = []
     kept: list[Kept] = []
 
@@ -97,14 +97,14 @@ class UnitWork(Struct, kw_only=True):
         origins: str = "",
     ) -> None:
         """Account for one item."""
-        self.outcomes[outcome] += 1
+        self._count(outcome)
         if outcome in {Outcome.RESTORED, Outcome.MERGED}:
             if note is not None:
-                self.outcomes[note] += 1
+                self._count(note)
             if copy.repairs:
-                self.outcomes[Note.REPAIRED] += 1
+                self._count(Note.REPAIRED)
             if copy.degraded:
-                self.outcomes[Note.DEGRADED] += 1
+                self._count(Note.DEGRADED)
         self.lines.append(
             Line(
                 ident=copy.item.ident,
@@ -118,6 +118,9 @@ class UnitWork(Struct, kw_only=True):
             )
         )
 
+    def _count(self, name: str) -> None:
+        self.outcomes[name] = self.outcomes.get(name, 0) + 1
+
     def keep_damaged(self) -> None:
         """Seal what failed validation, and versions that were not used, each with its reason.
 
@@ -127,7 +130,7 @@ class UnitWork(Struct, kw_only=True):
             return
         for broken in sorted(self.reading.broken):
             outcome = Outcome.DECLINED if self.declined else Outcome.QUARANTINED
-            self.outcomes[outcome] += 1
+            self._count(outcome)
             self.lines.append(Line(ident=broken, outcome=outcome))
         if not self.declined:
             met = Counter[str]()

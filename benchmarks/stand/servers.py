@@ -112,6 +112,12 @@ class Installation:
                 *("--without-gossip", "--without-mingle", "--without-heartbeat"),
             )
 
+    @property
+    def pids(self) -> dict[str, list[int]]:
+        """The processes by what they are for."""
+        conductor, *workers = (program.pid for program in self._programs)
+        return {"workers": workers, "conductor": [conductor]}
+
     def _run(self, *words: str) -> None:
         with (self.folder / "log").open("ab") as log:
             self._programs.append(

@@ -461,7 +461,7 @@ def change_each(
         given = _given(connection, [table.c[name] for name in (by, *own)], rows)
         statement = statement.where(table.c[by] == given.c[by])
         shared |= {name: given.c[name] for name in own}
-    return set(connection.execute(statement.values(shared)).scalars())
+    return set(connection.execute(statement.values(shared)).scalars().all())
 
 
 def _given(

@@ -5,7 +5,6 @@ A checkpoint is a small finish: what it recorded is never done again.
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from collections.abc import Set as AbstractSet
 from typing import Any
 
 from msgspec import Struct
@@ -15,6 +14,7 @@ from sqlalchemy import (
     ColumnElement,
     Connection,
     Row,
+    Update,
     bindparam,
     delete,
     insert,
@@ -22,7 +22,6 @@ from sqlalchemy import (
     select,
     update,
 )
-from sqlalchemy.sql.dml import ReturningUpdate
 
 from orchestrator.books import EMPTY, FIELDS, Books, imbalances
 from orchestrator.causes import Cause
@@ -169,14 +168,14 @@ def _record(
         return
     sound = [_balanced(result) for result in results]
     users = [*nothing, *(result.user for result in sound)]
-    settled = _settle_untried(connection, held, nothing, now=now)
-    sound += [_with_nothing(user) for user in nothing if user not in settled]
+    settled, others = _settle_untried(connection, held, nothing, now=now)
+    sound += [UnitResult(user=user, state=UnitState.SETTLED, books=EMPTY) for user in others]
     olds = _change_units(connection, held, sound, now=now)
     _record_exceptions(connection, held, users, sound, now=now)
     _forget_details(connection, held, [old.user for old in olds if old.copies])
     _record_details(connection, held, sound)
     moves = Counter(str(result.state) for result in sound)
-    moves["settled"] += len(settled)
+    moves["settled"] += settled
     moves.subtract(str(old.state) for old in olds)
     changes = {name: moves[name] for name in _COUNTED}
     for name, new, old in zip(FIELDS, _sums(sound), _sums_before(olds), strict=True):
@@ -184,10 +183,6 @@ def _record(
     count(connection, held, {name: by for name, by in changes.items() if by})
     if held.progressed_at < now - _NOTED_EVERY_MS:
         connection.execute(_PROGRESSED, {"of_run": held.run, "at": now, "noted": _NOTED_EVERY_MS})
-
-
-def _with_nothing(user: int) -> UnitResult:
-    return UnitResult(user=user, state=UnitState.SETTLED, books=EMPTY)
 
 
 _COUNTED = ("settled", "failed", "held", "cancelled")
@@ -212,20 +207,30 @@ _UNTRIED = {"state": UnitState.WAITING, "attempts": 0, "copies": 0, "bytes_read"
 
 def _settle_untried(
     connection: Connection, held: Batch, users: Sequence[int], *, now: int
-) -> AbstractSet[int]:
-    """Settle units with empty books, of nearly always all users; of whom it did."""
+) -> tuple[int, Sequence[int]]:
+    """Settle units with empty books, of nearly always all users; how many, and who is left."""
     if not users:
-        return frozenset()
-    given = {"of_run": held.run, "of_phase": held.phase, "at": now}
+        return 0, ()
+    given = {"of_run": held.run, "of_phase": held.phase}
     first, last = min(users), max(users)
     if last - first + 1 == len(users):
-        found = connection.execute(_SETTLE_RANGE, given | {"first_user": first, "last_user": last})
+        given |= {"first_user": first, "last_user": last}
+        settle = _SETTLE_RANGE
     else:
-        found = connection.execute(_settling(within(connection, unit.c.user, users)), given)
-    return set(found.scalars())
+        settle = _settling(within(connection, unit.c.user, users))
+    settled = connection.execute(settle, given | {"at": now}).rowcount
+    if settled == len(users):
+        return settled, ()
+    left = select(unit.c.user).where(
+        unit.c.run == held.run,
+        unit.c.phase == held.phase,
+        within(connection, unit.c.user, users),
+        unit.c.state != UnitState.SETTLED,
+    )
+    return settled, connection.execute(left).scalars().all()
 
 
-def _settling(which: ColumnElement[bool]) -> ReturningUpdate[Any]:
+def _settling(which: ColumnElement[bool]) -> Update:
     return (
         update(unit)
         .where(
@@ -235,7 +240,6 @@ def _settling(which: ColumnElement[bool]) -> ReturningUpdate[Any]:
             *(unit.c[name] == value for name, value in _UNTRIED.items()),
         )
         .values(state=UnitState.SETTLED, attempts=1, settled_at=_AT)
-        .returning(unit.c.user)
     )
 
 
