@@ -21,7 +21,7 @@ from orchestrator import VERSION, admission, flow_control, spans
 from orchestrator.causes import Cause
 from orchestrator.doorbell import CeleryDoorbell, Doorbell
 from orchestrator.errors import ReinstateError, Unavailable
-from orchestrator.flow_control import Circuit, Flow, sources_of
+from orchestrator.flow_control import Circuit, Flow, Pace, sources_of
 from orchestrator.ledger import (
     announcing,
     expansion,
@@ -64,7 +64,7 @@ LEARNS_FROM = 500
 """Units; from there on, whenever twice as many have ended."""
 LOOKED_AT = 500
 """So many waiting batches of a cell are looked at in a tick, or it grew with the run."""
-PACE_KEPT = 0.8
+ENDED_KEPT = 0.8
 PLANS_KEPT = 200
 """Each search for what a user misses is a run with a plan of its own."""
 LEADS_MS = 10_000
@@ -105,10 +105,10 @@ class Conductor:
         """The same, of units that wait for another phase of their user."""
         self._targets = Targets()
         self._purposes: dict[str, tuple[str, bool]] = {}
-        self._out = 0
-        """Batches that were out after the last tick."""
-        self._pace = 0.0
-        """How many of them end from tick to tick: the most of late."""
+        self._paces: dict[tuple[str, int], Pace] = {}
+        """Of the batches of each run and phase."""
+        self._ended = 0.0
+        """How many batches end from tick to tick: the most of late."""
         self._watch = NowAndThen()
         self._latest = 0
         """The ledger's time at the last tick that led."""
@@ -171,8 +171,8 @@ class Conductor:
             number for (_, _, state), number in out.items() if state is BatchState.RUNNING
         )
         still_out = sum(out.values())
-        self._pace = max(self._out - still_out, self._pace * PACE_KEPT)
-        window = flow_control.whole_window(at_work, ended=round(self._pace))
+        self._ended = max(self._look_at_pace(out, active, now), self._ended * ENDED_KEPT)
+        window = flow_control.whole_window(at_work, ended=round(self._ended))
         room = (self._window or window) - still_out
         inspecting = [run_id for run_id, state in active if state is RunState.INSPECTING]
         rings = leases.dispatch(connection, inspecting, now=now, lease_ms=self._lease_ms, room=room)
@@ -202,13 +202,35 @@ class Conductor:
             lanes.extend(_lanes(run_id, asked, flows, rooms))
         room -= len(rings)
         more, places = leases.dispatch_lanes(
-            connection, lanes, now=now, lease_ms=self._lease_ms, room=room
+            connection,
+            lanes,
+            now=now,
+            lease_ms=self._lease_ms,
+            room=room,
+            joined={place for place, pace in self._paces.items() if pace.short},
+            users=self._batch_users * expansion.GROWS_TO,
         )
-        for run_id, phase in places:
-            for name in asks[run_id, phase]:
-                self._targets.sent(connection, run_id, name)
-        self._out = still_out + len(rings) + len(more)
+        for place, number in places.items():
+            self._paces.setdefault(place, Pace()).sent(number)
+            for name in asks[place]:
+                self._targets.sent(connection, place[0], name)
         return rings + more
+
+    def _look_at_pace(
+        self,
+        out: Mapping[tuple[str, int, BatchState], int],
+        active: Sequence[tuple[str, RunState]],
+        now: int,
+    ) -> int:
+        """See how long batches take, phase by phase; how many ended since the last look."""
+        ids = {run_id for run_id, _ in active}
+        self._paces = {place: pace for place, pace in self._paces.items() if place[0] in ids}
+        ended = 0
+        for (run_id, phase), pace in self._paces.items():
+            running = out.get((run_id, phase, BatchState.RUNNING), 0)
+            dispatched = out.get((run_id, phase, BatchState.DISPATCHED), 0)
+            ended += pace.look(out=running + dispatched, running=running, now=now)
+        return ended
 
     def resign(self) -> None:
         """Let the next one lead at once."""

@@ -6,6 +6,7 @@ slow. A target that answers nothing at all is left
 alone: its circuit opens, and after a pause that doubles each time one batch is sent to probe it.
 """
 
+from dataclasses import dataclass
 from enum import StrEnum
 
 from msgspec import Struct
@@ -121,6 +122,39 @@ def whole_window(running: int, *, ended: int = 0) -> int:
     then so many wait, or workers would be idle until the next one.
     """
     return int(max(FIRST, min(MOST, 2 * max(running, ended))))
+
+
+SHORT_MS = 400
+"""Five batches that take no longer make one of two seconds."""
+
+
+@dataclass(slots=True)
+class Pace:
+    """How long batches of one phase take, seen by how many end from look to look."""
+
+    took_ms: float = 0.0
+    """For one of them, of late; 0: not known yet."""
+    _out: int = 0
+    _since: int = 0
+
+    @property
+    def short(self) -> bool:
+        """Whether several may as well be one."""
+        return 0 < self.took_ms <= SHORT_MS
+
+    def look(self, *, out: int, running: int, now: int) -> int:
+        """Take in that so many are out and being worked on; how many ended since the last look."""
+        ended = max(0, self._out - out)
+        if ended and now > self._since:
+            self.took_ms = (now - self._since) * max(1, running) / ended
+        if ended or not out:
+            self._since = now
+        self._out = out
+        return ended
+
+    def sent(self, number: int) -> None:
+        """So many more are out."""
+        self._out += number
 
 
 def _opened(flow: Flow, answers: Answers, now: int) -> Flow:

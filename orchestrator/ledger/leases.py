@@ -10,7 +10,9 @@ before.
 """
 
 import json
+from collections import Counter
 from collections.abc import Sequence
+from collections.abc import Set as AbstractSet
 from functools import cache
 from typing import Any
 
@@ -19,12 +21,14 @@ from sqlalchemy import (
     BigInteger,
     ColumnElement,
     Connection,
+    Row,
     Select,
     String,
     Table,
     and_,
     bindparam,
     case,
+    delete,
     exists,
     func,
     insert,
@@ -37,6 +41,7 @@ from sqlalchemy import (
 from sqlalchemy.sql.dml import ReturningUpdate
 
 from orchestrator.errors import LeaseLost
+from orchestrator.ledger.database import change_each
 from orchestrator.ledger.schema import (
     READY,
     batch,
@@ -110,42 +115,102 @@ def dispatch(
     if room <= 0 or not runs:
         return []
     chosen = _ready(connection, batch.c.run.in_(runs), now=now, room=room)
-    return _mark(connection, [number for number, _, _ in chosen], now=now, lease_ms=lease_ms)
+    return _mark(connection, [row.id for row in chosen], now=now, lease_ms=lease_ms)
 
 
 def dispatch_lanes(
-    connection: Connection, lanes: Sequence[Lane], *, now: int, lease_ms: int, room: int
-) -> tuple[list[Ring], set[tuple[str, int]]]:
+    connection: Connection,
+    lanes: Sequence[Lane],
+    *,
+    now: int,
+    lease_ms: int,
+    room: int,
+    joined: AbstractSet[tuple[str, int]] = frozenset(),
+    users: int = 0,
+) -> tuple[list[Ring], Counter[tuple[str, int]]]:
     """The same, no more of each lane than its target may get, and the lanes by turns.
 
-    Also the runs and phases that the rings are for.
+    Also how many rings are for which runs and phases. `joined`: of these runs and phases, batches
+    that lie side by side are made one first, of up to so many `users`.
     """
-    found: list[tuple[int, int, int]] = []
-    places: dict[int, tuple[str, int]] = {}
+    found: list[tuple[int, int, Any]] = []
     for lane in lanes:
-        if min(lane.room, room) > 0:
+        most = min(lane.room, room)
+        if most > 0:
             these = and_(batch.c.run == lane.run, batch.c.phase.in_(lane.phases))
-            ready = _ready(connection, these, now=now, room=min(lane.room, room))
-            for turn, (number, priority, phase) in enumerate(ready):
-                found.append((-priority, turn, number))
-                places[number] = lane.run, phase
-    chosen = [number for _, _, number in sorted(found)[: max(0, room)]]
-    rings = _mark(connection, chosen, now=now, lease_ms=lease_ms)
-    return rings, {places[ring.batch] for ring in rings}
+            if any((lane.run, phase) in joined for phase in lane.phases):
+                several = _ready(connection, these, now=now, room=most * JOINED)
+                ready = _joined(connection, several, joined, most=most, users=users)
+            else:
+                ready = _ready(connection, these, now=now, room=most)
+            found.extend((-row.priority, turn, row) for turn, row in enumerate(ready))
+    chosen = [row for _, _, row in sorted(found, key=lambda each: each[:2])[: max(0, room)]]
+    rings = _mark(connection, [row.id for row in chosen], now=now, lease_ms=lease_ms)
+    places = {row.id: (row.run, row.phase) for row in chosen}
+    return rings, Counter(places[ring.batch] for ring in rings)
+
+
+JOINED = 5
+"""So many batches are made one at most."""
+
+
+def _joined(
+    connection: Connection,
+    ready: Sequence[Row[Any]],
+    places: AbstractSet[tuple[str, int]],
+    *,
+    most: int,
+    users: int,
+) -> list[Row[Any]]:
+    """The first of each group of neighbours, at most `most`, which now holds all of its users.
+
+    Only batches of ranges that nobody has worked on yet: what was halved because it ended workers
+    stays halved. Of what becomes part of another one nobody knows; a late ring for it is stale.
+    """
+    groups: list[list[Row[Any]]] = []
+    for row in ready:
+        last = groups[-1] if groups else None
+        short = (row.run, row.phase) in places
+        if last and short and len(last) < JOINED and _goes_on(last, row, users):
+            last.append(row)
+        elif len(groups) == most:
+            break
+        else:
+            groups.append([row])
+    grown = [group for group in groups if len(group) > 1]
+    ends = [{"id": group[0].id, "last": group[-1].last} for group in grown]
+    change_each(connection, batch, ends, at={"state": BatchState.READY}, by="id")
+    parts = [row.id for group in grown for row in group[1:]]
+    if parts:
+        connection.execute(delete(batch).where(batch.c.id.in_(parts)))
+    return [group[0] for group in groups]
+
+
+def _goes_on(group: Sequence[Row[Any]], row: Row[Any], users: int) -> bool:
+    first, last = group[0], group[-1]
+    alike = (first.run, first.kind, first.phase, first.wave)
+    return (
+        alike == (row.run, row.kind, row.phase, row.wave)
+        and all(_untouched(each) for each in (first, row))
+        and row.first == last.last + 1
+        and row.last - first.first < users
+    )
+
+
+def _untouched(row: Row[Any]) -> bool:
+    return row.members is None and not (row.priority or row.attempts or row.crashes)
 
 
 def _ready(
     connection: Connection, these: ColumnElement[bool], *, now: int, room: int
-) -> list[tuple[int, int, int]]:
-    """Ready batches, first those that go first, with priority and phase; locked until the commit.
+) -> list[Row[Any]]:
+    """Ready batches, those that go first first; locked until the commit.
 
     Why those at the front are asked for apart: the others are read in the order of an index, as
     many as there is room for, however many there are.
     """
     order = (batch.c.wave, batch.c.phase, batch.c.id)
-    ready = select(batch.c.id, batch.c.priority, batch.c.phase).where(
-        these, text(READY), batch.c.not_before <= now
-    )
+    ready = select(*_LOOKED_AT).where(these, text(READY), batch.c.not_before <= now)
     if connection.dialect.name == "postgresql":
         ready = ready.with_for_update(skip_locked=True)
     first = ready.where(batch.c.priority > 0).order_by(batch.c.priority.desc(), *order)
@@ -153,7 +218,16 @@ def _ready(
     if len(found) < room:
         others = ready.where(batch.c.priority == 0).order_by(*order)
         found = [*found, *connection.execute(others.limit(room - len(found)))]
-    return [(row.id, row.priority, row.phase) for row in found]
+    return list(found)
+
+
+_LOOKED_AT = tuple(
+    batch.c[name]
+    for name in (
+        *("id", "run", "kind", "phase", "wave", "first", "last", "members"),
+        *("priority", "attempts", "crashes"),
+    )
+)
 
 
 def _mark(connection: Connection, ids: Sequence[int], *, now: int, lease_ms: int) -> list[Ring]:
@@ -407,6 +481,7 @@ def split(connection: Connection, number: int) -> bool:
                 "members": members_text,
                 "state": BatchState.READY,
                 "priority": row.priority,
+                "attempts": row.attempts,
             }
             for first, last, members_text in ranges
         ],

@@ -12,6 +12,7 @@ from orchestrator.flow_control import (
     Answers,
     Circuit,
     Flow,
+    Pace,
     adjusted,
     probed,
     room,
@@ -41,6 +42,22 @@ def test_a_window_grows_by_one_in_a_windows_worth_of_answers():
 def test_batches_that_wrote_nothing_are_no_burden_and_widen_the_window_each():
     assert told(Flow(), Answers(ended=5)).window == FIRST + 5
     assert told(Flow(), Answers(ended=1_000)).window == MOST
+
+
+def test_the_pace_of_batches_is_seen_by_how_many_end_from_look_to_look():
+    pace = Pace()
+    assert pace.look(out=0, running=0, now=1_000) == 0
+    assert not pace.short, "nothing is known yet"
+    pace.sent(8)
+    assert pace.look(out=8, running=2, now=1_050) == 0
+    assert pace.look(out=4, running=2, now=1_100) == 4
+    assert (pace.took_ms, pace.short) == (50, True)
+    pace.sent(4)
+    assert pace.look(out=7, running=2, now=1_100) == 1, "no time passed: nothing is learned"
+    assert pace.took_ms == 50
+    assert pace.look(out=7, running=2, now=5_000) == 0
+    assert pace.look(out=6, running=2, now=7_100) == 1
+    assert (pace.took_ms, pace.short) == (12_000, False)
 
 
 def test_trouble_halves_the_window_once_for_all_that_was_sent_before():
