@@ -1,6 +1,6 @@
 """P11: how long work rests after a crash, in leases; nothing may be lost, nothing be there twice.
 
-    python benchmarks/recovery.py [--lease 4] [--rounds 3]
+    python benchmarks/recovery.py [--lease 4] [--rounds 2]
 
 Against a real installation on PostgreSQL and Redis: two workers of two processes each restore
 contacts, held to a steady rate. Measured each time, from the fault to the moment at which
@@ -13,7 +13,6 @@ The target is recounted from its files at the end.
 """
 
 import argparse
-import platform
 import signal
 import statistics
 import sys
@@ -24,6 +23,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
+from benchmarks.stand import figures
 from orchestrator.audit import audit
 from orchestrator.lifecycle import BatchState
 from tests.faults.breakable import Breakable
@@ -130,9 +130,9 @@ def main() -> int:
                 wrongs = [*cargo.wrongs(), *audit(here.ledger, run)]
     finally:
         postgres.stop()
-    print(
-        f"P11 on {platform.machine()}, Python {platform.python_version()}, lease {options.lease} s"
-    )
+    print(figures.machine())
+    print(figures.versions())
+    print(f"P11: from fault to work, lease {options.lease} s")
     for name, times in took.items():
         worst = max(times)
         print(
