@@ -205,15 +205,11 @@ class Claims:
         with self._ledger.read() as connection:
             return _claim(connection, claim_id)
 
-    def page(
-        self, run_id: str, *, before: At | None = None, user: int | None = None, limit: int = 50
-    ) -> list[ClaimRow]:
-        """Claims about a run, the newest first, before a given one; `user`: of this one only."""
+    def page(self, run_id: str, *, before: At | None = None, limit: int = 50) -> list[ClaimRow]:
+        """Claims about a run, the newest first, before a given one."""
         chosen = select(claim).where(claim.c.run == run_id)
         if before is not None:
             chosen = chosen.where(tuple_(claim.c.at, claim.c.id) < tuple_(*before))
-        if user is not None:
-            chosen = chosen.where(claim.c.user == user)
         chosen = chosen.order_by(claim.c.at.desc(), claim.c.id.desc()).limit(limit)
         with self._ledger.read() as connection:
             return [_of_row(row) for row in connection.execute(chosen)]
@@ -272,6 +268,13 @@ class Claims:
         self, connection: Connection, now: int, who: str, action: str, run_id: str, detail: object
     ) -> None:
         audit_log.append(connection, now=now, who=who, action=action, run=run_id, detail=detail)
+
+
+def of_user(connection: Connection, run_id: str, user: int, *, limit: int) -> list[ClaimRow]:
+    """What one user, given by number, told that they miss, the newest first."""
+    chosen = select(claim).where(claim.c.run == run_id, claim.c.user == user)
+    chosen = chosen.order_by(claim.c.at.desc(), claim.c.id.desc()).limit(limit)
+    return [_of_row(row) for row in connection.execute(chosen)]
 
 
 # What has to be so --------------------------------------------------------------------------------

@@ -5,7 +5,7 @@ nobody learns from it who is, or was, in a run.
 """
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -15,7 +15,7 @@ from sqlalchemy import ColumnElement, Connection, Select, Table, and_, exists, f
 from orchestrator.books import FIELDS, Books
 from orchestrator.bulletins import settings_of
 from orchestrator.catalogue import category_kind
-from orchestrator.claims import Claims
+from orchestrator.claims import Claims, of_user
 from orchestrator.errors import NotFound, Refused
 from orchestrator.ledger import audit_log, bulletins, choices
 from orchestrator.ledger.database import Ledger
@@ -24,8 +24,7 @@ from orchestrator.ledger.keys import Ids
 from orchestrator.ledger.schema import choice, decline, quarantine, run, run_user, unit
 from orchestrator.lifecycle import RunState, UnitState
 from orchestrator.links import Link, read, written
-from orchestrator.plan import Choice, Plan
-from orchestrator.plan_text.document import plan_from_document
+from orchestrator.plan import Choice
 from orchestrator.ports import Merging
 from orchestrator.reasons import Reason
 from orchestrator.runs import Runs
@@ -201,7 +200,9 @@ class OwnPages:
         link = self._read(text)
         with self._ledger.read() as connection:
             page = self._page(connection, link)
-        claims = self._claims.page(link.run, user=link.user, limit=CLAIMS_SHOWN)
+            claims = of_user(connection, link.run, link.user, limit=CLAIMS_SHOWN)
+        if not claims:
+            return page
         return structs.replace(
             page,
             claims=[
@@ -260,7 +261,7 @@ class OwnPages:
         promised = bulletins.page(connection, link.run, limit=1)
         due = promised[0].next_due if promised else None
         until = None if settings is None else settings.choose_until
-        plan = plan_from_document(json.loads(row.plan))
+        names = [phase["restore"] for phase in json.loads(row.plan)["phases"]]
         choosing = _Choosing(
             until=until,
             now=moment(now),
@@ -274,7 +275,7 @@ class OwnPages:
             next_update=None if due is None else moment(due),
             as_of=moment(now).replace(second=0, microsecond=0),
             choose_until=until,
-            categories=list(_categories(connection, link, plan, choosing)),
+            categories=list(_categories(connection, link, names, choosing)),
             claims=[],
         )
 
@@ -334,7 +335,7 @@ def _generation(connection: Connection, run_id: str) -> int:
 
 
 def _categories(
-    connection: Connection, link: Link, plan: Plan, choosing: _Choosing
+    connection: Connection, link: Link, names: Sequence[str], choosing: _Choosing
 ) -> Iterator[OwnCategory]:
     def of(table: Table) -> ColumnElement[bool]:
         return and_(table.c.run == link.run, table.c.user == link.user)
@@ -355,9 +356,9 @@ def _categories(
     }
     units = connection.execute(select(unit).where(of(unit)).order_by(unit.c.phase)).mappings()
     for row in units:
-        phase, state = row["phase"], UnitState(row["state"])
+        phase, state = int(row["phase"]), UnitState(row["state"])
         books = Books(**{name: int(row[name]) for name in FIELDS})
-        name = plan.phases[phase].restore
+        name = names[phase]
         may_choose = choosing.may(phase, state)
         yield OwnCategory(
             category=name,

@@ -580,6 +580,7 @@ claim = Table(
     Column("who", Text, nullable=False),
     Column("at", BigInteger, nullable=False),
     Index("claim_by_run", "run", "at", "id"),
+    Index("claim_by_user", "run", "user", "at"),
 )
 """What users say they had and see now."""
 
