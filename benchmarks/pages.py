@@ -31,6 +31,9 @@ from orchestrator.identity.tokens import Tokens
 from orchestrator.ledger import expansion
 from orchestrator.ledger.database import Ledger, insert_all
 from orchestrator.ledger.schema import quarantine, run_user
+from orchestrator.metrics.ledger_gauges import LedgerGauges
+from orchestrator.metrics.listening import exposed
+from orchestrator.metrics.tally import Tally
 from orchestrator.planner import read_plan
 from orchestrator.progress import Progress
 from orchestrator.query import parse
@@ -135,7 +138,7 @@ def _copies(sealer: Sealer, run_id: str, users: int) -> Iterator[tuple[object, .
 
 
 def pages(
-    progress: Progress, run_id: str, users: int, chance: random.Random
+    ledger: Ledger, progress: Progress, run_id: str, users: int, chance: random.Random
 ) -> Iterator[tuple[str, Callable[[], object]]]:
     """Each page with a way to ask for it, somewhere."""
     plan = progress.plan(run_id)
@@ -144,6 +147,8 @@ def pages(
         return chance.randrange(users), chance.randrange(len(CATEGORIES))
 
     yield "status", lambda: progress.status(run_id)
+    gauges = LedgerGauges(ledger, Tally(), every=0.0)
+    yield "metrics", lambda: exposed(gauges.collect)
     yield "failure groups", lambda: progress.causes(run_id)
     yield "one user by id", lambda: progress.user(run_id, f"user-{chance.randrange(users)}")
     for words in (
@@ -273,7 +278,8 @@ def measured(users: int, looks: int) -> tuple[Times, Times]:
         run_id = filled(ledger, sealer, users)
         print(f"{users * len(CATEGORIES):,} units, load {os.getloadavg()[0]:.1f}: the ledger, ms")
         chance = random.Random(1)
-        asked = timed(looks, pages(Progress(ledger, sealer), run_id, users, chance))
+        progress = Progress(ledger, sealer)
+        asked = timed(looks, pages(ledger, progress, run_id, users, chance))
         token, _ = Tokens(ledger, sealer).create(holder="b", role=Role.ADMIN, who="b")
         with serving(settings):
             browser = Browser(token)

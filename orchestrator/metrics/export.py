@@ -16,7 +16,7 @@ from pathlib import Path
 from prometheus_client.core import GaugeMetricFamily, Metric
 
 from orchestrator import VERSION
-from orchestrator.errors import Refused, ReinstateError
+from orchestrator.errors import Refused, ReinstateError, Unavailable
 from orchestrator.ledger.database import Ledger
 from orchestrator.logs import configure_logs, get_logger, own_uncaught
 from orchestrator.metrics.families import FAMILIES
@@ -31,13 +31,18 @@ log = get_logger("metrics")
 
 
 def export(settings: Settings, tally: Tally, *more: Collect) -> None:
-    """What this process adds up, and more; raises `Unavailable` as `listen` does.
+    """What this process adds up, and more.
 
     Of the processes of one machine, each tells what it adds up, and one of them answers for all.
+    Where the address cannot be had that is logged: what a process does matters more than that it
+    is seen.
     """
     match settings.metrics:
         case (_, _) as address:
-            listen(address, tally.collect, *more)
+            try:
+                listen(address, tally.collect, *more)
+            except Unavailable as error:
+                log.error("metrics_refused", error=error)  # noqa: TRY400  its text is not for logs
         case Path() as path:
             tell_now_and_then(Post(path).tell, tally)
         case None:

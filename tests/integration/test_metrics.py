@@ -1,6 +1,7 @@
 """What Prometheus is told: the ledger's sums, by whoever is asked; and what workers measured."""
 
 import contextlib
+import io
 import os
 import signal
 import socket
@@ -19,6 +20,8 @@ from orchestrator.embedded.one_machine import Engine
 from orchestrator.ledger.database import Ledger
 from orchestrator.ledger.outcomes import UNBALANCED
 from orchestrator.ledger.schema import bulletin, circuit, counter, trouble
+from orchestrator.logs import configure_logs
+from orchestrator.metrics.export import export
 from orchestrator.metrics.families import FAMILIES, Kind
 from orchestrator.metrics.ledger_gauges import LedgerGauges
 from orchestrator.metrics.listening import exposed
@@ -150,6 +153,17 @@ def test_a_ledger_that_is_away_takes_its_gauges_with_it():
     away = Ledger("postgresql://nobody@127.0.0.1:1/none")
     found = look(away)
     assert [name for name, *_ in found] == ["reinstate_build_info"]
+
+
+def test_a_process_works_on_where_its_address_is_taken(tmp_path):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        variables = {"HOME": str(tmp_path), "METRICS": f"127.0.0.1:{port}", "LOG": "info,json"}
+        settings = Settings.read({f"REINSTATE_{name}": text for name, text in variables.items()})
+        said = io.StringIO()
+        configure_logs(settings, stream=said)
+        export(settings, Tally())
+    assert '"event": "metrics_refused"' in said.getvalue()
 
 
 # API ----------------------------------------------------------------------------------------------
