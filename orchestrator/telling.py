@@ -270,7 +270,8 @@ def claim_answer(
         if place is Place.QUARANTINED:
             told.extend(f"  {reason}" for reason in reasons)
     if top_up is ToppedUp.DONE:
-        told.append(f"- Of those found now, {brought_back:,} are back.")
+        verb = "is" if brought_back == 1 else "are"
+        told.append(f"- Of those found now, {brought_back:,} {verb} back.")
     if len(told) == 1:
         told.append(f"We know of no {name} of yours.")
     return "\n".join(told)

@@ -6,8 +6,21 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from orchestrator.books import Books
-from orchestrator.lifecycle import CellState
-from orchestrator.telling import FEW, Going, about, bulletin, how_many, whole_percent
+from orchestrator.lifecycle import CellState, UnitState
+from orchestrator.telling import (
+    FEW,
+    Going,
+    Place,
+    ToppedUp,
+    about,
+    advice,
+    banner,
+    bulletin,
+    claim_answer,
+    how_many,
+    of_unit,
+    whole_percent,
+)
 
 
 def going(category="contacts", *, users=1000, done=0, state=CellState.OPEN, **more):
@@ -73,3 +86,44 @@ def test_numbers_of_items_are_rounded_to_two_digits(count):
         said = int(told.removeprefix("about ").replace(",", ""))
         assert abs(said - count) <= max(5, count / 20)
         assert len(str(said).rstrip("0")) <= 2
+
+
+# One user -----------------------------------------------------------------------------------------
+
+
+@given(st.builds(Books, **dict.fromkeys(("restored", "merged", "lost"), st.integers(0, 5))))
+def test_a_user_is_told_of_everything_that_is_not_as_it_was(books):
+    told = " ".join(of_unit(9, books, UnitState.SETTLED))
+    assert f"{books.restored + books.merged} of 9 are there now." in told
+    assert ("found nowhere" in told) == bool(books.lost)
+    assert ("combined" in told) == bool(books.merged)
+
+
+def test_only_who_may_still_choose_is_told_to():
+    books = Books(items=1, superseded=1)
+    assert "you can choose" in " ".join(advice(books, UnitState.WAITING, may_choose=True))
+    assert list(advice(books, UnitState.SETTLED, may_choose=False)) == []
+
+
+def test_a_banner_is_two_sentences_at_most():
+    assert banner(back=["contacts"], partly=[], rest=["notes"], over=False) == (
+        "Back: your contacts. Still to come: your notes."
+    )
+    assert banner(back=[], partly=["contacts", "notes"], rest=[], over=True) == (
+        "Not all is back of your contacts and notes."
+    )
+    assert banner(back=[], partly=[], rest=[], over=True) == ""
+
+
+def test_an_answer_to_a_claim_follows_the_top_up():
+    def told(top_up, back=0):
+        places = {Place.RESTORED: 1, Place.FOUND: 1}
+        return claim_answer(
+            "calendar", had=2, sees=0, places=places, top_up=top_up, brought_back=back
+        )
+
+    assert "- 1 we brought back." in told(ToppedUp.NOT_YET)
+    assert "- 1 more was found now; it can be brought back." in told(ToppedUp.NOT_YET)
+    assert "it is being brought back" in told(ToppedUp.UNDER_WAY)
+    assert told(ToppedUp.DONE, 1).endswith("- Of those found now, 1 is back.")
+    assert "We know of no photos" in claim_answer("photos", had=0, sees=0, places={})
