@@ -38,6 +38,8 @@ class Example(ABC):
     equal_is_unchanged = False
     """Writing the same content anew is no change: a version is a fingerprint."""
 
+    thorough = True
+    """Claims that take many calls are shown on it, too; else another variant shows them."""
     removes: bool | None = None
     """It removes by version; None: where it compares and sets."""
     dated = True

@@ -72,6 +72,7 @@ class OnRclone(OnWsgiDav):
 
     promises = Capabilities(create_only=True, compare_and_set=False, tombstones=False)
     removes = False
+    thorough = False
     besides = frozenset({"unknown"})  # folders that several make at once are gone for a moment
     server = "rclone_webdav_store"
 
