@@ -175,10 +175,12 @@ async def _filled(
         if lost.late:
             raise
         return {number: Written(fate=Fate.UNKNOWN, detail=str(lost)) for number in numbers.values()}
+    if there is None:
+        return {}
+    elsewhere = Written(fate=Fate.UNKNOWN, detail="it may be there under another name")
     return {
-        numbers[name]: Written(fate=Fate.DONE, version=version)
-        for name, version in (there or {}).items()
-        if name in numbers
+        number: Written(fate=Fate.DONE, version=there[name]) if name in there else elsewhere
+        for name, number in numbers.items()
     }
 
 
@@ -204,8 +206,9 @@ class Creation:
 
     def named_after_its_uid(self, collection: Collection) -> bool:
         """Whether a server that chooses the name would choose ours."""
-        name = f"{self.write.item.ident}.{collection.form.suffix}"
-        return self.write.expected is None and self.write.ref == name
+        uid, suffix = self.write.item.ident, f".{collection.form.suffix}"
+        plain = not uid.lower().endswith((suffix, "~"))
+        return plain and self.write.expected is None and self.write.ref == uid + suffix
 
 
 def creation(category: str, write: Write) -> Creation | Written:
