@@ -15,21 +15,27 @@ from orchestrator.sealing import Sealer
 
 _MAC = 16
 LONGEST = 1000
+_FIRST = "c"
+"""How each begins: on a command line, what begins with a hyphen would be an option."""
 
 
 def cursor(sealer: Sealer, which: str, place: Any) -> str:
     """A cursor to `place`, any JSON value, in the list `which`."""
     data = json.dumps(place, separators=(",", ":")).encode()
-    return base64.urlsafe_b64encode(_mac(sealer, which, data) + data).decode().rstrip("=")
+    coded = base64.urlsafe_b64encode(_mac(sealer, which, data) + data).decode().rstrip("=")
+    return _FIRST + coded
 
 
 def place_of(sealer: Sealer, which: str, text: str | None) -> Any:
     """The place that a cursor leads to; None for no cursor. Refuses what we did not make."""
     if text is None:
         return None
+    coded = text.removeprefix(_FIRST)
     try:
-        raw = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
+        raw = base64.b64decode(coded + "=" * (-len(coded) % 4), altchars=b"-_", validate=True)
     except (binascii.Error, ValueError):
+        raw = b""
+    if coded == text:
         raw = b""
     mac, data = raw[:_MAC], raw[_MAC:]
     if not hmac.compare_digest(mac, _mac(sealer, which, data)):

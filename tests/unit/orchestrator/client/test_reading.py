@@ -7,11 +7,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from orchestrator.api.cursors import cursor, place_of
+from orchestrator.api.problems import Declined
 from orchestrator.client.event_stream import events_of
 from orchestrator.client.listing import Rows
 from orchestrator.client.refusals import Changed, error_of
 from orchestrator.client.there import server_of
 from orchestrator.errors import NotFound, PlanInvalid, Refused, ReinstateError, Unavailable
+from orchestrator.sealing import Sealer
 
 # Lists --------------------------------------------------------------------------------------------
 
@@ -45,6 +48,17 @@ def test_no_more_is_asked_for_than_is_wanted():
     pages = Pages(1000)
     assert len(list(Rows(pages, most=7))) == 7
     assert pages.asked == [7]
+
+
+@given(place=st.lists(st.integers(0, 10**6), max_size=3), which=st.text(max_size=5))
+def test_a_cursor_can_be_a_word_of_a_command_line(place, which):
+    sealer = Sealer(bytes(range(32)))
+    text = cursor(sealer, which, place)
+    assert text[0].isalpha()
+    assert place_of(sealer, which, text) == place
+    for forged in (text[1:], f"-{text}", f"{text}A", ""):
+        with pytest.raises(Declined):
+            place_of(sealer, which, forged)
 
 
 # Events -------------------------------------------------------------------------------------------
