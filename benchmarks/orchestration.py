@@ -34,7 +34,7 @@ from sqlalchemy import bindparam, insert, select, update
 from benchmarks.stand import figures, servers
 from benchmarks.stand.spending import Spent, per_unit, since, spent
 from orchestrator.ledger import expansion
-from orchestrator.ledger.database import Ledger
+from orchestrator.ledger.database import Ledger, insert_all
 from orchestrator.ledger.schema import batch, counter, run, run_user, unit
 from orchestrator.lifecycle import BatchState, RunState
 from orchestrator.planner import read_plan
@@ -336,19 +336,11 @@ def prepared(url: str, users: int) -> None:
     ledger = Ledger(url)
     ledger.prepare()
     with ledger.begin() as connection:
-        connection.execute(
-            insert(run_user),
-            [
-                {
-                    "run": "bench",
-                    "number": number,
-                    "wave": 0,
-                    "user_hash": number.to_bytes(16, "big"),
-                    "sealed_id": b"",
-                    "ambiguous": False,
-                }
-                for number in range(users)
-            ],
+        insert_all(
+            connection,
+            run_user,
+            ("run", "number", "wave", "user_hash", "sealed_id", "ambiguous"),
+            (("bench", user, 0, user.to_bytes(16, "big"), b"", False) for user in range(users)),
         )
         expansion.expand(connection, "bench", categories=["contacts"], batch_users=BATCH)
         connection.execute(update(batch).values(state=BatchState.CANCELLED))
