@@ -15,6 +15,7 @@ import json
 import os
 import random
 import resource
+import socket
 import statistics
 import subprocess
 import sys
@@ -147,9 +148,9 @@ def a_run(ledger: Ledger, runs: Runs) -> str:
 
 
 @contextmanager
-def serving(settings: Settings) -> Iterator[None]:
+def serving(settings: Settings, *, port: int = PORT) -> Iterator[None]:
     """The real process, ready."""
-    environ = {**os.environ, **settings.environment(), "REINSTATE_API": f"127.0.0.1:{PORT}"}
+    environ = {**os.environ, **settings.environment(), "REINSTATE_API": f"127.0.0.1:{port}"}
     command = (sys.executable, "-m", "orchestrator.web")
     with (settings.home / "api.log").open("wb") as output:
         process = subprocess.Popen(command, env=environ, stdout=output, stderr=output)
@@ -157,8 +158,8 @@ def serving(settings: Settings) -> Iterator[None]:
             deadline = time.monotonic() + 30
             while time.monotonic() < deadline:
                 try:
-                    asyncio.run(ask("Host: x\r\n", "/ready", [], []))
-                    break
+                    with socket.create_connection(("127.0.0.1", port)):
+                        break
                 except OSError:
                     time.sleep(0.1)
             yield

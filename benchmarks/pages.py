@@ -12,18 +12,19 @@ import argparse
 import base64
 import os
 import random
+import socket
 import statistics
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from http.client import HTTPConnection
 from pathlib import Path
 from urllib.parse import quote
 
 from sqlalchemy import text
 
-from benchmarks.api import PORT, serving
+from benchmarks.api import serving
 from benchmarks.stand import figures, servers
 from orchestrator.api.cursors import cursor
 from orchestrator.identity.roles import Role
@@ -228,8 +229,8 @@ def addresses(
 class Browser:
     """Asks over one connection, as browsers do."""
 
-    def __init__(self, token: str) -> None:
-        self._connection = HTTPConnection("127.0.0.1", PORT)
+    def __init__(self, port: int, token: str) -> None:
+        self._connection = HTTPConnection("127.0.0.1", port)
         self._headers = {"Authorization": f"Bearer {token}"}
 
     def get(self, address: str) -> bytes:
@@ -281,8 +282,10 @@ def measured(users: int, looks: int) -> tuple[Times, Times]:
         progress = Progress(ledger, sealer)
         asked = timed(looks, pages(ledger, progress, run_id, users, chance))
         token, _ = Tokens(ledger, sealer).create(holder="b", role=Role.ADMIN, who="b")
-        with serving(settings):
-            browser = Browser(token)
+        with closing(socket.create_server(("127.0.0.1", 0))) as free:
+            port = free.getsockname()[1]
+        with serving(settings, port=port):
+            browser = Browser(port, token)
             print(f"{users * len(CATEGORIES):,} units, load {os.getloadavg()[0]:.1f}: pages, ms")
             each = addresses(sealer, run_id, users, chance)
             served = timed(
