@@ -1,6 +1,6 @@
 """What it costs that recovered bytes are parsed in confined readers instead of in the worker.
 
-    python benchmarks/sandbox.py [--rounds 3] [--users 100]
+    python benchmarks/sandbox.py [--rounds 3] [--users 40]
 
 Whole restores by the real pipeline in one process: contacts (a file each) into a PostgreSQL, photos
 into a folder; once parsed here and once in readers, in turns. Compared is processor time an item,
@@ -106,7 +106,7 @@ def main() -> None:
     """Measure in turns and print the ratio of medians."""
     read = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     read.add_argument("--rounds", type=int, default=3)
-    read.add_argument("--users", type=int, default=100)
+    read.add_argument("--users", type=int, default=40)
     given = read.parse_args()
     structlog.configure(processors=[_drop])
     print(f"{figures.machine()}, load {os.getloadavg()[0]:.1f}")
