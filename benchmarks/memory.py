@@ -10,21 +10,23 @@ the two. The PostgreSQL server is another process and is not counted.
 
 import argparse
 import multiprocessing
-import platform
+import random
 import shutil
 import struct
-import sys
 import tempfile
 import time
 import zlib
 from collections.abc import Callable
 from datetime import UTC, datetime
+from multiprocessing.connection import Connection
 from pathlib import Path
 
 import psycopg
-from restoration import KEY, MAPPING, Pipe, address, database, quiet
-from validation import cards
 
+from benchmarks.restoration import KEY, MAPPING, Pipe, address, database, quiet
+from benchmarks.stand import figures
+from benchmarks.stand.servers import postgres
+from benchmarks.validation import cards
 from orchestrator.conductor import Conductor
 from orchestrator.ledger.database import Ledger
 from orchestrator.ledger.leases import Ring
@@ -33,15 +35,10 @@ from orchestrator.planner import read_plan
 from orchestrator.progress import Progress
 from orchestrator.runs import Runs, Submission
 from orchestrator.sealing import Sealer
+from tests import servers
 from workers.credentials import resolve
 from workers.jobs import collect_rarely, perform
 from workers.workplace import Workplace
-
-sys.path.append(str(Path(__file__).parents[1]))  # the tests are no installed package
-import random
-from multiprocessing.connection import Connection
-
-from tests import servers
 
 PROCESSES = multiprocessing.get_context("spawn")
 PLAN = """
@@ -202,16 +199,14 @@ def main() -> None:
     parser.add_argument("--photos", type=int, default=2_000)
     parser.add_argument("--photo-bytes", type=int, default=500_000)
     given = parser.parse_args()
-    server = servers.Postgres()
-    try:
-        print(f"CPython {platform.python_version()} ({platform.machine()})")
+    print(figures.machine())
+    print(figures.versions())
+    with postgres() as server:
         for items in (given.items // 10, given.items):
             measure(server, "contacts, files into PostgreSQL", files_of_cards, items)
             measure(server, "contacts, rows into PostgreSQL", rows_of_cards, items)
         for items in (given.photos // 10, given.photos):
             measure(server, "photos, files into files", photos(given.photo_bytes), items)
-    finally:
-        server.stop()
 
 
 if __name__ == "__main__":
