@@ -1,6 +1,6 @@
 """P3, P4: items a second, two sources into PostgreSQL with every guarantee on, against the limit.
 
-    python benchmarks/restoration.py [--users 400] [--items 100] [--rounds 3] [--categories …]
+    python benchmarks/restoration.py [--users 600] [--items 100] [--rounds 3] [--categories …]
 
 Ours: the real conductor, a PostgreSQL ledger, and as many worker processes as cores that answer its
 rings by `workers.jobs.perform` (the rings come by a pipe in place of Celery): leases, decline list,
@@ -469,9 +469,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
-    parser.add_argument("--users", type=int, default=400)
+    parser.add_argument("--users", type=int, default=600)
     parser.add_argument("--items", type=int, default=100, help="of each user")
-    parser.add_argument("--chunk", type=int, default=50, help="users in a batch")
+    parser.add_argument("--chunk", type=int, default=100, help="users in a batch")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--processes", type=int, default=os.cpu_count())
     parser.add_argument("--categories", nargs="+", choices=RECORDS, default=list(RECORDS))

@@ -36,14 +36,14 @@ from workers.unit_work import UnitWork
 BESIDE_MARK = "recovered"
 
 
-class Open(Struct, frozen=True, kw_only=True):
+class Open(Struct, frozen=True, kw_only=True, gc=False):
     """One item of the chunk in hand that has no outcome yet."""
 
     unit: UnitWork
     winner: Winner
 
 
-class Planned(Struct, frozen=True, kw_only=True):
+class Planned(Struct, frozen=True, kw_only=True, gc=False):
     """A write that was decided, and what it will count as."""
 
     open: Open

@@ -20,7 +20,7 @@ from orchestrator.reconcile import Hand
 from orchestrator.sealing import Sealer
 
 
-class Before(Struct, frozen=True, array_like=True):
+class Before(Struct, frozen=True, array_like=True, gc=False):
     """The pre-image of something replaced: what undo puts back."""
 
     content: bytes
@@ -43,7 +43,7 @@ class Undoing(StrEnum):
     """An undo was undone: it is by our hand again."""
 
 
-class Intent(Struct, frozen=True, array_like=True):
+class Intent(Struct, frozen=True, array_like=True, gc=False):
     """One change that is about to happen. `ident` is the item's, also when it goes beside.
 
     Fields are only ever added, at the end: rows of earlier releases lack them.

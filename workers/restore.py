@@ -25,7 +25,8 @@ from workers.unit_work import UnitWork
 from workers.workplace import Workplace
 from workers.writing import Writing
 
-CHUNK_ITEMS = 2_000
+CHUNK_ITEMS = 5_000
+"""A chunk costs some twenty statements and three commits, however little is in it."""
 CHUNK_BYTES = 16 * 1024 * 1024
 LOOKS = 5
 """How often an item whose write met something unexpected is looked at anew in one attempt."""

@@ -18,7 +18,7 @@ from orchestrator.reconcile import Hand
 from workers.reading import Quarantined, Reading
 
 
-class Line(Struct, frozen=True, array_like=True):
+class Line(Struct, frozen=True, array_like=True, gc=False):
     """What became of one item."""
 
     ident: str

@@ -6,6 +6,7 @@ back, is noticed before `verify` asks again.
 """
 
 from collections.abc import Sequence
+from collections.abc import Set as AbstractSet
 from itertools import groupby
 
 from msgspec.structs import replace
@@ -135,29 +136,14 @@ class Writing:
             self._tenure.go_on(connection)
             hashes = {plan.open.unit.user_hash for plan in planned}
             erased = declined(connection, task.held.run, list(hashes))
-            for plan in planned:
-                if plan.open.unit.user_hash in erased:
-                    plan.open.unit.declined = True
-                    left_out(plan.open)
-            planned = [plan for plan in planned if not plan.open.unit.declined]
-            planned.sort(key=lambda plan: plan.open.unit.user)
+            if erased:
+                planned = _without(erased, planned)
+            planned.sort(key=_user)
             by_user: dict[int, list[Intent]] = {}
             rows: list[JournalRow] = []
-            for user, plans in groupby(planned, key=lambda plan: plan.open.unit.user):
+            for user, plans in groupby(planned, key=_user):
                 listed = list(plans)
-                by_user[user] = [
-                    Intent(
-                        ident=plan.open.winner.copy.item.ident,
-                        ref=plan.write.ref,
-                        digest=plan.write.item.digest,
-                        note=plan.note or "",
-                        before=befores.images.get(id(plan)),
-                        media=(plan.write.item.media.suffix, plan.write.item.media.mime),
-                        outcome=plan.outcome,
-                        origins=plan.origins,
-                    )
-                    for plan in listed
-                ]
+                by_user[user] = [_intent(plan, befores) for plan in listed]
                 user_hash = listed[0].open.unit.user_hash
                 rows.append(
                     JournalRow(
@@ -270,6 +256,33 @@ class _Befores:
         self.vanished: list[Open] = []
 
 
+def _user(plan: Planned) -> int:
+    return plan.open.unit.user
+
+
+def _without(erased: AbstractSet[bytes], planned: Sequence[Planned]) -> list[Planned]:
+    """Those of users who may still be restored; the others' items are accounted for."""
+    for plan in planned:
+        if plan.open.unit.user_hash in erased:
+            plan.open.unit.declined = True
+            left_out(plan.open)
+    return [plan for plan in planned if not plan.open.unit.declined]
+
+
+def _intent(plan: Planned, befores: _Befores) -> Intent:
+    item = plan.write.item
+    return Intent(
+        ident=plan.open.winner.copy.item.ident,
+        ref=plan.write.ref,
+        digest=item.digest,
+        note=plan.note or "",
+        before=befores.images.get(id(plan)) if befores.images else None,
+        media=(item.media.suffix, item.media.mime),
+        outcome=plan.outcome,
+        origins=plan.origins,
+    )
+
+
 def _take_back(plan: Planned) -> None:
     """A write did not happen: by our hand is only what was before."""
     hands, ident = plan.open.unit.hands, plan.open.winner.copy.item.ident
@@ -280,4 +293,6 @@ def _take_back(plan: Planned) -> None:
 
 
 def _same(one: Sequence[Attachment], other: Sequence[Attachment]) -> bool:
+    if not one and not other:
+        return True
     return {part.name: part.data for part in one} == {part.name: part.data for part in other}

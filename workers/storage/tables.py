@@ -136,6 +136,8 @@ def key_fits(text: str, column: Column) -> bool:
     Strict on purpose: were " 7" and "7" one number, one user would get the other's data.
     """
     match column.family:
+        case Family.TEXT:
+            return text_fits(text)
         case Family.INTEGER:
             return _INTEGER.fullmatch(text) is not None and -_LARGEST <= int(text) <= _LARGEST
         case Family.UUID:
@@ -184,6 +186,8 @@ def text_fits(text: str) -> bool:
     """Whether databases take it as a text: no NUL, no half of a surrogate pair."""
     if "\0" in text:
         return False
+    if text.isascii():
+        return True
     try:
         text.encode()
     except UnicodeEncodeError:

@@ -486,14 +486,19 @@ class SqlTarget:
     def _owners(self, owners: list[UserId]) -> Any:
         """Users as the statements take them: an array, or a JSON text."""
         if self._database.dialect() == "sqlite":
-            return msgspec.json.encode(owners).decode()
+            return _json(owners)
         return owners
 
     def _places(self, places: Sequence[tuple[str, str]]) -> dict[str, Any]:
         """Keys as the statements take them."""
         if self._database.dialect() == "sqlite":
             return {"places": msgspec.json.encode(places).decode()}
-        return {"users": [user for user, _ in places], "idents": [ident for _, ident in places]}
+        users, idents = ([place[at] for place in places] for at in (0, 1))
+        return {"users": _json(users), "idents": _json(idents)}
+
+
+def _json(texts: Sequence[str]) -> str:
+    return msgspec.json.encode(texts).decode()
 
 
 _Versions = dict[tuple[UserId, str], str]
