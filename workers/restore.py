@@ -159,6 +159,8 @@ class Restoration:
             self._tenure.beat()
         for one in still_open:
             one.unit.trouble = trouble
+        for one in chunk:  # large units have many chunks, and each item is in one of them
+            one.unit.hands.pop(one.winner.copy.item.ident, None)
         self._completed |= bool(complete)
         for unit in complete:
             if unit.trouble is None:
@@ -167,6 +169,7 @@ class Restoration:
                 self._tenure.results.append(
                     try_again(self._work, self._task.phase, unit, unit.trouble)
                 )
+            unit.let_go()
         self._tenure.beat()
 
     def _postpone(self, error: Unavailable) -> None:

@@ -21,13 +21,13 @@ from orchestrator.ledger import outcomes
 from orchestrator.ledger.outcomes import JournalRow, UnitResult
 from orchestrator.lifecycle import BatchState, UnitState
 from orchestrator.ports import Capabilities, Fate, Place, Removal, Write, Written
+from workers.account import Line
 from workers.assignment import declined
 from workers.journal import Before, Intent, Undoing, seal_intents
 from workers.pace import Throttle
 from workers.tenure import Stopped, Tenure
 from workers.traces import Step, judge, raw_digest
 from workers.trailing import Round, Spot, There, Trailed, put_off
-from workers.unit_work import Line
 
 LOOKS = 5
 """How often a place whose change met something unexpected is looked at anew in one attempt."""

@@ -15,21 +15,8 @@ from orchestrator.lifecycle import UnitState
 from orchestrator.plan import OnConflict
 from orchestrator.reasons import Reason
 from orchestrator.reconcile import Hand
+from workers.account import Account, Line
 from workers.reading import Quarantined, Reading
-
-
-class Line(Struct, frozen=True, array_like=True, gc=False):
-    """What became of one item."""
-
-    ident: str
-    outcome: Outcome
-    note: str = ""
-    source: str = ""
-    repairs: tuple[str, ...] = ()
-    degraded: tuple[str, ...] = ()
-    reason: str = ""
-    origins: str = ""
-    """Of what was merged: which fields came from where."""
 
 
 class Evidence(Struct, frozen=True, kw_only=True):
@@ -80,7 +67,7 @@ class UnitWork(Struct, kw_only=True):
     trouble: Cause | None = None
     """Why items are still pending."""
     outcomes: dict[str, int] = {}
-    lines: list[Line] = []
+    lines: Account = field(default_factory=Account)
     kept: list[Kept] = []
 
     def recovered(self, ident: Ident) -> bool:
@@ -221,11 +208,19 @@ class UnitWork(Struct, kw_only=True):
             account=self.account(),
         )
 
+    def let_go(self) -> None:
+        """It has its result: nothing of it is needed any more but who it was."""
+        self.reading = None
+        self.hands = {}
+        self.released = {}
+        self.lines.clear()
+        self.kept = []
+
     def account(self) -> bytes | None:
         """What became of each item; None where there is nothing to tell, and if declined."""
-        if self.declined or not self.lines:
+        if self.declined or not len(self.lines):
             return None
-        return self.seal(encode(self.lines), account_context(self.run, self.user, self.phase))
+        return self.seal(self.lines.encoded(), account_context(self.run, self.user, self.phase))
 
     def seal(self, data: bytes, context: bytes) -> bytes:
         """Under the user's own key."""

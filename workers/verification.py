@@ -10,10 +10,10 @@ from orchestrator.books import Note
 from orchestrator.findings import Drift, Undone, books_of, note_of, outcome_of
 from orchestrator.ledger.outcomes import UnitResult
 from orchestrator.lifecycle import BatchState, UnitState
+from workers.account import Line
 from workers.tenure import Stopped, Tenure
 from workers.traces import Verdict, judge
 from workers.trailing import Round, Spot, There, Trailed, put_off
-from workers.unit_work import Line
 
 
 class Verification:

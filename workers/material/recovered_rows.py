@@ -7,9 +7,11 @@ users, and a user with 200,000 photos needs no more memory than one with ten.
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from datetime import datetime
+from itertools import pairwise
 from typing import Any, Final
 
 from msgspec import Struct
+from msgspec.structs import replace
 from sqlalchemy import (
     ColumnElement,
     Row,
@@ -36,6 +38,8 @@ INLINE_BYTES: Final = 256 * 1024
 """A larger value is never read together with the listing."""
 BUDGET_BYTES: Final = 32 * 1024 * 1024
 """So many bytes of values one listing keeps."""
+OBJECTS: Final = 256
+"""Bytes of memory that a value takes besides its data, about."""
 BUFFERED_ROWS: Final = 250
 """Rows that come from the server together: with inline values about 16 MiB at most."""
 
@@ -73,18 +77,8 @@ class RecoveredRow(Struct, frozen=True, gc=False):
 
     @property
     def held(self) -> int:
-        """Bytes of values that came along."""
-        return sum(len(value.data) for value in self.values if value.data is not None)
-
-    def light(self) -> "RecoveredRow":
-        """The same row without its bytes."""
-        values = tuple(
-            Value(value.size, None if value.size else value.data, value.absent, value.damaged)
-            for value in self.values
-        )
-        return RecoveredRow(
-            self.owner, self.id, values, self.modified, self.sha256, self.unreadable, self.anonymous
-        )
+        """Bytes of values that came along, with what their own objects take."""
+        return sum(len(value.data) + OBJECTS for value in self.values if value.data is not None)
 
 
 class RecoveredTable:
@@ -286,20 +280,52 @@ class _Shelves:
     """Rows by owner, with the bytes of their values as long as a budget lasts."""
 
     def __init__(self, owners: Sequence[UserId]) -> None:
-        self._wanted = frozenset(owners)
+        self._wanted: dict[str, str] = {owner: owner for owner in owners}
+        self._sizes: dict[tuple[Value, ...], tuple[Value, ...]] = {}
+        """Values without bytes: many rows share them."""
         self._left = BUDGET_BYTES
         self._rows: dict[str, list[RecoveredRow]] = {}
 
     def add(self, row: RecoveredRow) -> None:
-        if row.owner is None or row.owner not in self._wanted:
+        owner = None if row.owner is None else self._wanted.get(row.owner)
+        if owner is None:
             return  # equal to a wanted one only by a loose collation
         self._left -= row.held
-        self._rows.setdefault(row.owner, []).append(row if self._left >= 0 else row.light())
+        self._rows.setdefault(owner, []).append(row if self._left >= 0 else self._light(row, owner))
+
+    def _light(self, row: RecoveredRow, owner: str) -> RecoveredRow:
+        """The same row without its bytes."""
+        values = tuple(
+            Value(value.size, None if value.size else value.data, value.absent, value.damaged)
+            for value in row.values
+        )
+        if len(self._sizes) < SIZES:
+            values = self._sizes.setdefault(values, values)
+        else:
+            values = self._sizes.get(values, values)
+        return replace(row, owner=owner, values=values)
 
     def sorted(self) -> dict[str, list[RecoveredRow]]:
         for rows in self._rows.values():
-            rows.sort(key=_order)
+            _sort(rows)
         return self._rows
+
+
+SIZES: Final = 10_000
+"""So many different sizes of values are kept once for all rows."""
+
+
+def _sort(rows: list[RecoveredRow]) -> None:
+    """Into their order; where ids are plain and differ they alone tell it, and no keys are made."""
+    if all(type(row.id) is str for row in rows):
+        rows.sort(key=_id)
+        if all(one.id < other.id for one, other in pairwise(rows)):
+            return
+    rows.sort(key=_order)
+
+
+def _id(row: RecoveredRow) -> str:
+    return row.id
 
 
 def _order(row: RecoveredRow) -> tuple[int, int, str, tuple[int, ...], str, str]:

@@ -81,8 +81,10 @@ class RowSource:
         while chunk := list(islice(waiting, OWNERS_AT_ONCE)):
             rows = table.rows(chunk)
             for owner in chunk:
-                files = RowFiles(table, owner, rows.get(owner, ()), file_bytes=self._file_bytes)
-                yield Folder(owner=owner, files=files.files())
+                files = ()
+                if listed := rows.pop(owner, None):
+                    files = RowFiles(table, owner, listed, file_bytes=self._file_bytes)
+                yield Folder(owner=owner, files=files)
 
     def close(self) -> None:
         """Let go of all connections."""

@@ -18,8 +18,9 @@ from orchestrator.ledger.schema import account, batch, journal
 from orchestrator.lifecycle import RunState, UnitState
 from tests.faults.simulation.population import CATEGORIES, Truth
 from tests.faults.simulation.world import World
+from workers.account import Line
 from workers.journal import open_intents
-from workers.unit_work import Line, account_context
+from workers.unit_work import account_context
 
 _lines = msgspec.msgpack.Decoder(list[Line]).decode
 
