@@ -92,6 +92,10 @@ class Copy(Struct, frozen=True, kw_only=True, tag=0, array_like=True, gc=False):
     """Ranks before the revision: a score by its board's rule. Higher is better."""
     sequence: int = 0
     """Ranks after the revision: iCalendar's SEQUENCE. Higher is newer."""
+    favourite: bool = False
+    """Its user marked it: it comes before others. Nothing is decided by it."""
+    dated: datetime | None = None
+    """When it is from, where that tells more than when it was revised: when a photo was taken."""
 
 
 class Damaged(Struct, frozen=True, kw_only=True, tag=1, array_like=True, gc=False):

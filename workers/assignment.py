@@ -19,7 +19,7 @@ from orchestrator.lifecycle import UnitState
 from orchestrator.plan import After, OnConflict, Phase, Scope
 from orchestrator.ports import Category, Rules, Target
 from workers.choices import policies
-from workers.journal import hands
+from workers.journal import hands, no_hands
 from workers.unit_work import UnitWork, quarantine_context
 from workers.workplace import Site, Workplace, place_of
 
@@ -105,7 +105,7 @@ def learn_hands(work: Workplace, task: Assignment) -> None:
             run=task.held.run,
         )
     for unit_work in task.units if by_hand else ():
-        unit_work.hands = by_hand.get(unit_work.user_hash, {})
+        unit_work.hands = by_hand.get(unit_work.user_hash) or no_hands()
 
 
 def _poisonous(connection: Connection, held: Batch) -> dict[int, frozenset[bytes]]:

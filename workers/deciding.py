@@ -265,8 +265,7 @@ class Deciding:
 
     def _there(self, scene: Scene, owner: UserId, item: Item) -> Standing | Tombstone | None:
         """What is under an item's ident; or what is, or was deleted, where it would go."""
-        place = (owner, self._ref(item))
-        return scene.at(owner, item.ident) or scene.graves.get(place) or scene.strangers.get(place)
+        return scene.at(owner, item.ident) or scene.at_place(owner, self._ref(item))
 
     def _decision(self, one: Open, scene: Scene) -> Decision:
         item = one.winner.copy.item

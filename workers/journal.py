@@ -7,7 +7,7 @@ from typing import Any, Self
 
 import msgspec
 from msgspec import Struct
-from msgspec.structs import replace
+from msgspec.structs import astuple, replace
 from sqlalchemy import Connection, select
 
 from orchestrator.books import Note, Outcome
@@ -18,6 +18,7 @@ from orchestrator.ledger.schema import journal
 from orchestrator.ports import Live
 from orchestrator.reconcile import Hand
 from orchestrator.sealing import Sealer
+from workers.packed import Shelf
 
 
 class Before(Struct, frozen=True, array_like=True, gc=False):
@@ -72,6 +73,40 @@ class Intent(Struct, frozen=True, array_like=True, gc=False):
 
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(list[Intent]).decode
+_Hand = tuple[
+    Digest, bool, Outcome, Note | None, bool, str, str, str, bool, datetime | None
+]  # the fields of `Hand`, in their order
+_decode_hand = msgspec.msgpack.Decoder(_Hand).decode
+
+Hands = Shelf[Hand]
+"""By ident, what is by our hand of one user's items at one place."""
+
+
+def no_hands() -> Hands:
+    """Nothing is, yet."""
+    return Shelf(_pack_hand, _unpack_hand)
+
+
+def _pack_hand(hand: Hand) -> bytes:
+    return _encode(astuple(hand))
+
+
+def _unpack_hand(data: bytes) -> Hand:
+    digest, verified, outcome, note, this_run, ref, origins, buried, returned, dated = _decode_hand(
+        data
+    )
+    return Hand(
+        digest=digest,
+        verified=verified,
+        outcome=outcome,
+        note=note,
+        this_run=this_run,
+        ref=ref,
+        origins=origins,
+        buried=buried,
+        returned=returned,
+        dated=dated,
+    )
 
 
 def seal_intents(ring: KeyRing, user_hash: bytes, intents: Sequence[Intent]) -> bytes:
@@ -100,7 +135,7 @@ def hands(
     place: bytes,
     users: Iterable[bytes],
     run: str,
-) -> dict[bytes, dict[Ident, Hand]]:
+) -> dict[bytes, Hands]:
     """By user and ident, what our journals say that we did at this place.
 
     Later rows count more than earlier ones, but what was verified stays verified. What was undone
@@ -111,9 +146,11 @@ def hands(
         .where(among(connection, journal.c.user_hash, list(users)), journal.c.place == place)
         .order_by(journal.c.id)
     ).all()
-    found: dict[bytes, dict[Ident, Hand]] = {}
+    found: dict[bytes, Hands] = {}
     for row, intents in zip(rows, open_intents(connection, sealer, rows), strict=True):
-        of_user = found.setdefault(row.user_hash, {})
+        of_user = found.get(row.user_hash)
+        if of_user is None:
+            of_user = found[row.user_hash] = no_hands()
         for intent in intents or ():
             ident = Ident(intent.ident)
             if intent.undoing == Undoing.UNDONE:
@@ -122,7 +159,7 @@ def hands(
             known = of_user.get(ident)
             if known is not None and known.verified and not row.verified and row.run != run:
                 continue
-            of_user[ident] = Hand(
+            hand = Hand(
                 digest=Digest(intent.digest),
                 verified=row.verified or (known is not None and known.verified),
                 outcome=intent.outcome,
@@ -131,16 +168,17 @@ def hands(
                 ref=intent.ref,
                 origins=intent.origins,
             )
+            of_user.put(ident, hand)
     return found
 
 
-def _let_go(of_user: dict[Ident, Hand], ident: Ident, intent: Intent) -> None:
+def _let_go(of_user: Hands, ident: Ident, intent: Intent) -> None:
     """Nothing of this item is by our hand any more, but for when it was put back or removed."""
-    known = of_user.pop(ident, None)
+    known = of_user.pop(ident)
     if intent.proves and known is not None:
-        of_user[ident] = replace(known, buried=intent.left)
+        of_user.put(ident, replace(known, buried=intent.left))
     elif intent.digest or intent.left:
-        of_user[ident] = Hand(
+        put_back = Hand(
             digest=Digest(intent.digest),
             verified=False,
             outcome=Outcome.RESTORED,
@@ -150,3 +188,4 @@ def _let_go(of_user: dict[Ident, Hand], ident: Ident, intent: Intent) -> None:
             dated=intent.dated,
             buried=intent.left,
         )
+        of_user.put(ident, put_back)

@@ -6,64 +6,119 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import islice
 
+import msgspec
+from msgspec import Struct
+from msgspec.structs import astuple
+
 from orchestrator.items import Digest, Ident, Item, UserId
 from orchestrator.ports import Category, Entry, Likening, Live, Place, Target
 from orchestrator.reconcile import Standing, Tombstone
+from workers.packed import Shelf
 
 FETCHED_AT_ONCE = 500
+
+
+_Row = tuple[str, str, Digest | None, str, str, datetime | None, datetime | None, int | None]
+_encode = msgspec.msgpack.Encoder().encode
+_decode_row = msgspec.msgpack.Decoder(_Row).decode
+_decode_idents = msgspec.msgpack.Decoder(list[Ident]).decode
+
+
+class _Found(Struct, frozen=True, gc=False):
+    """What is alive, whose, and under which ident."""
+
+    owner: UserId
+    ident: Ident
+    standing: Standing
+
+
+def _pack(found: _Found) -> bytes:
+    return _encode((found.owner, found.ident, *astuple(found.standing)))
+
+
+def _unpack(data: bytes) -> _Found:
+    owner, ident, digest, version, ref, modified, revised, merit = _decode_row(data)
+    standing = Standing(
+        digest=digest, version=version, ref=ref, modified=modified, revised=revised, merit=merit
+    )
+    return _Found(UserId(owner), Ident(ident), standing)
+
+
+_decode_grave = msgspec.msgpack.Decoder(tuple[datetime | None, str, str]).decode
+
+
+def _pack_grave(grave: Tombstone) -> bytes:
+    return _encode(astuple(grave))
+
+
+def _unpack_grave(data: bytes) -> Tombstone:
+    at, ref, version = _decode_grave(data)
+    return Tombstone(at=at, ref=ref, version=version)
+
+
+def _key(owner: UserId, name: str) -> str:
+    return f"{len(owner)}:{owner}{name}"
 
 
 @dataclass(slots=True)
 class Scene:
     """Live items and tombstones by owner and ident, and which contents are there at all."""
 
-    standing: dict[tuple[UserId, Ident], Standing | Tombstone] = field(
-        default_factory=dict[tuple[UserId, Ident], Standing | Tombstone]
-    )
-    graves: dict[tuple[UserId, str], Tombstone] = field(
-        default_factory=dict[tuple[UserId, str], Tombstone]
-    )
+    _alive: Shelf[_Found] = field(default_factory=lambda: Shelf(_pack, _unpack))
+    _gone: Shelf[Tombstone] = field(default_factory=lambda: Shelf(_pack_grave, _unpack_grave))
+    """By owner and ident."""
+    _graves: Shelf[Tombstone] = field(default_factory=lambda: Shelf(_pack_grave, _unpack_grave))
     """By owner and ref, what was deleted; not every target says which ident it had."""
-    strangers: dict[tuple[UserId, str], Standing] = field(
-        default_factory=dict[tuple[UserId, str], Standing]
-    )
+    _strangers: Shelf[_Found] = field(default_factory=lambda: Shelf(_pack, _unpack))
     """By owner and ref, what is alive and nobody can say which item it is."""
-    _idents: dict[tuple[UserId, Digest], set[Ident]] = field(
-        default_factory=dict[tuple[UserId, Digest], set[Ident]]
-    )
-    _alike: dict[tuple[UserId, bytes], set[Ident]] = field(
-        default_factory=dict[tuple[UserId, bytes], set[Ident]]
-    )
-    """By what tells that two are the same thing, the idents that no source knows."""
-    _idents_by_ref: dict[tuple[UserId, str], Ident] | None = None
+    _equal: Shelf[list[Ident]] = field(default_factory=lambda: Shelf(_encode, _decode_idents))
+    """By owner and digest, the idents of what is alive."""
+    _alike: Shelf[list[Ident]] = field(default_factory=lambda: Shelf(_encode, _decode_idents))
+    """By owner and what tells that two are the same thing, the idents that no source knows."""
+    _idents_by_ref: Shelf[list[Ident]] | None = None
 
     def at(self, owner: UserId, ident: Ident) -> Standing | Tombstone | None:
         """What is under this ident."""
-        return self.standing.get((owner, ident))
+        if not self._alive and not self._gone:
+            return None
+        key = _key(owner, ident)
+        found = self._alive.get(key)
+        return self._gone.get(key) if found is None else found.standing
+
+    def at_place(self, owner: UserId, ref: str) -> Standing | Tombstone | None:
+        """What was deleted there; or what is alive there and nobody can say which item it is."""
+        if not self._graves and not self._strangers:
+            return None
+        key = _key(owner, ref)
+        found = self._graves.get(key)
+        if found is not None:
+            return found
+        stranger = self._strangers.get(key)
+        return None if stranger is None else stranger.standing
 
     def by_ref(self, owner: UserId, ref: str) -> Standing | None:
         """What is alive at this place."""
         if self._idents_by_ref is None:
-            self._idents_by_ref = {
-                (whose, standing.ref): ident
-                for (whose, ident), standing in self.standing.items()
-                if isinstance(standing, Standing)
-            }
-        ident = self._idents_by_ref.get((owner, ref))
-        found = None if ident is None else self.standing.get((owner, ident))
-        return found if isinstance(found, Standing) else None
+            self._idents_by_ref = Shelf(_encode, _decode_idents)
+            for found in self._alive.values():
+                self._idents_by_ref.put(_key(found.owner, found.standing.ref), [found.ident])
+        idents = self._idents_by_ref.get(_key(owner, ref))
+        found = None if idents is None else self._alive.get(_key(owner, idents[0]))
+        return None if found is None else found.standing
 
     def elsewhere(
         self, owner: UserId, item: Item, category: Category, *, besides: Callable[[Ident], bool]
     ) -> Standing | None:
         """What is equal, or else the same thing typed in again; its ident is none of `besides`."""
-        equal = self._first(owner, self._idents.get((owner, item.digest), ()), besides)
+        if not self._alive:
+            return None
+        equal = self._first(owner, self._equal.get(_key(owner, _text(item.digest))) or (), besides)
         if equal is not None or not self._alike or not isinstance(category, Likening):
             return equal
         alike = {
             ident
             for likeness in category.likenesses(item.content)
-            for ident in self._alike.get((owner, likeness), ())
+            for ident in self._alike.get(_key(owner, _text(likeness))) or ()
         }
         return self._first(owner, alike, besides)
 
@@ -72,21 +127,51 @@ class Scene:
     ) -> Standing | None:
         """The same one whenever it is asked for."""
         ident = min((ident for ident in idents if not besides(ident)), default=None)
-        found = None if ident is None else self.standing.get((owner, ident))
-        return found if isinstance(found, Standing) else None
+        found = None if ident is None else self._alive.get(_key(owner, ident))
+        return None if found is None else found.standing
 
     def liken(self, owner: UserId, ident: Ident, likenesses: Iterable[bytes]) -> None:
         """Take in what tells of a live item which thing it is."""
         for likeness in likenesses:
-            self._alike.setdefault((owner, likeness), set()).add(ident)
+            _add(self._alike, _key(owner, _text(likeness)), ident)
 
-    def note(self, owner: UserId, ident: Ident, standing: Standing | Tombstone) -> None:
-        """Take in one; what is alive hides a tombstone, and the first one alive stays."""
-        known = self.standing.get((owner, ident))
-        if known is None or isinstance(known, Tombstone):
-            self.standing[owner, ident] = standing
-        if isinstance(standing, Standing) and standing.digest is not None:
-            self._idents.setdefault((owner, standing.digest), set()).add(ident)
+    def bury(self, owner: UserId, ident: Ident | None, grave: Tombstone) -> None:
+        """Take in what was deleted; what is alive hides it."""
+        self._graves.put(_key(owner, grave.ref), grave)
+        if ident is not None:
+            self._gone.put(_key(owner, ident), grave)
+
+    def note(self, owner: UserId, ident: Ident, standing: Standing) -> None:
+        """Take in what is alive; the first one of an ident stays."""
+        key = _key(owner, ident)
+        if self._alive.get(key) is None:
+            self._alive.put(key, _Found(owner, ident, standing))
+        if standing.digest is not None:
+            _add(self._equal, _key(owner, _text(standing.digest)), ident)
+
+    def wonder(self, owner: UserId, ref: str, standing: Standing) -> None:
+        """Take in what is alive and nobody can say which item it is."""
+        self._strangers.put(_key(owner, ref), _Found(owner, Ident(""), standing))
+
+
+def _text(data: bytes) -> str:
+    return data.decode("latin-1")
+
+
+def _add(shelf: Shelf[list[Ident]], key: str, ident: Ident) -> None:
+    known = shelf.get(key)
+    if known is None:
+        shelf.put(key, [ident])
+    elif ident not in known:
+        shelf.put(key, [*known, ident])
+
+
+class _Seen(Struct, frozen=True, gc=False):
+    """As much of an entry as it takes to read it."""
+
+    owner: UserId
+    ref: str
+    ident: Ident | None
 
 
 @dataclass(slots=True)
@@ -132,7 +217,7 @@ def look(
     `beat` is called now and then.
     """
     scene = Scene()
-    to_read: list[Entry] = []
+    to_read: list[_Seen] = []
     if survey is None:
         entries = target.survey(name, list(wanted))
     else:
@@ -140,16 +225,14 @@ def look(
     for entry in entries:
         if entry.deleted:
             grave = Tombstone(at=entry.modified, ref=entry.ref, version=entry.version)
-            scene.graves[entry.owner, entry.ref] = grave
-            if entry.ident is not None:
-                scene.note(entry.owner, entry.ident, grave)
+            scene.bury(entry.owner, entry.ident, grave)
         elif not category.bulky or entry.ref in wanted[entry.owner]:
-            to_read.append(entry)
+            to_read.append(_Seen(entry.owner, entry.ref, entry.ident))
     to_read.sort(key=lambda entry: entry.ref not in wanted[entry.owner])
     beat()
     for entry, live in _fetched(target, name, to_read, beat):
         if live is None and survey is not None:
-            scene.graves[entry.owner, entry.ref] = Tombstone(ref=entry.ref)
+            scene.bury(entry.owner, None, Tombstone(ref=entry.ref))
         ident = _note_live(scene, category, entry, live)
         if ident is None or live is None or not isinstance(category, Likening):
             continue
@@ -159,8 +242,8 @@ def look(
 
 
 def _fetched(
-    target: Target, name: str, entries: Sequence[Entry], beat: Callable[[], None]
-) -> Iterator[tuple[Entry, Live | None]]:
+    target: Target, name: str, entries: Sequence[_Seen], beat: Callable[[], None]
+) -> Iterator[tuple[_Seen, Live | None]]:
     remaining = iter(entries)
     while chunk := list(islice(remaining, FETCHED_AT_ONCE)):
         places = [Place(owner=entry.owner, ref=entry.ref) for entry in chunk]
@@ -168,7 +251,7 @@ def _fetched(
         beat()
 
 
-def _note_live(scene: Scene, category: Category, entry: Entry, live: Live | None) -> Ident | None:
+def _note_live(scene: Scene, category: Category, entry: _Seen, live: Live | None) -> Ident | None:
     if live is None:
         return None  # gone since the survey
     seen = category.recognise(entry.owner, live.content, live.attachments)
@@ -182,7 +265,7 @@ def _note_live(scene: Scene, category: Category, entry: Entry, live: Live | None
         merit=None if seen is None else seen.merit,
     )
     if ident is None:
-        scene.strangers[entry.owner, entry.ref] = standing
+        scene.wonder(entry.owner, entry.ref, standing)
     else:
         scene.note(entry.owner, ident, standing)
     return ident

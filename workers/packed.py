@@ -126,5 +126,47 @@ class Packed(Generic[V]):
             self._slots[slot] = place + 1
 
 
+class Shelf(Generic[V]):
+    """A dict while it is small, packed from `FEW` values on. Put again what was changed."""
+
+    def __init__(self, encode: Callable[[V], bytes], decode: Callable[[bytes], V]) -> None:
+        self._encode = encode
+        self._decode = decode
+        self._few: dict[str, V] = {}
+        self._many: Packed[V] | None = None
+
+    def __len__(self) -> int:
+        return len(self._few if self._many is None else self._many)
+
+    def get(self, key: str) -> V | None:
+        """The value; None where there is none."""
+        return self._few.get(key) if self._many is None else self._many.get(key)
+
+    def put(self, key: str, value: V) -> None:
+        """Keep a value, in place of one that was there."""
+        if self._many is not None:
+            self._many.put(key, value)
+            return
+        self._few[key] = value
+        if len(self._few) > FEW:
+            self._many = Packed(self._encode, self._decode)
+            for one, kept in self._few.items():
+                self._many.put(one, kept)
+            self._few = {}
+
+    def pop(self, key: str) -> V | None:
+        """Remove a value, if there is one."""
+        return self._few.pop(key, None) if self._many is None else self._many.pop(key)
+
+    def values(self) -> Iterator[V]:
+        """All of them, in the order in which their keys came."""
+        if self._many is None:
+            return iter(self._few.values())
+        return map(self._many.at, self._many.places())
+
+
+FEW = 10_000
+
+
 def _hashed(key: str) -> bytes:
     return blake2b(key.encode("utf-8", "surrogatepass"), digest_size=_KEY).digest()

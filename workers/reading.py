@@ -31,6 +31,7 @@ from orchestrator.reconcile import precedence
 from workers.candidates import Base, Candidate, Candidates, Rank
 from workers.in_hand import UNWATCHED, Watch
 from workers.readers.pool import Here, Holding, Parser
+from workers.usefulness import Foremost, Kept, usefulness
 
 CONTENT_BUDGET = 32 * 1024 * 1024
 """Bytes of contents that one unit keeps in memory, with what their own objects take."""
@@ -90,6 +91,7 @@ class Reading:
     _met: dict[str, int] = field(default_factory=dict[str, int])
     _versions: set[Digest] = field(default_factory=set[Digest])
     _kept: int = 0
+    _foremost: Foremost = field(default_factory=lambda: Foremost(CONTENT_BUDGET // 2))
 
     @property
     def winners(self) -> int:
@@ -137,32 +139,51 @@ class Reading:
         return found
 
     def portions(self, *, items: int, size: int) -> Iterator[list[Winner]]:
-        """The winners, at most `items` and about `size` bytes at a time, in a stable order."""
+        """The winners, at most `items` and about `size` bytes at a time, in a stable order.
+
+        The most useful come first: all of them where contents are kept, else as many as the budget
+        holds, and then by portions.
+        """
         portion: list[Winner] = []
         held = 0
+        packed = self._kept < 0
         for winner in self._contents():
             portion.append(winner)
             held += winner.copy.item.size
             if len(portion) >= items or held >= size:
+                if packed:
+                    _order(portion)
                 with self.watch.in_hand.put_down():
                     yield portion
                 portion, held = [], 0
         if portion:
+            if packed:
+                _order(portion)
             yield portion
 
     def _contents(self) -> Iterator[Winner]:
         if self._kept >= 0:
-            for candidate in self._best.all():
-                if candidate.copy is not None:
-                    yield Winner(copy=candidate.copy, source=self.recovered[candidate.trust].source)
+            copies = [(one.copy, one.trust) for one in self._best.all() if one.copy is not None]
+            copies.sort(key=lambda pair: usefulness(pair[0]), reverse=True)
+            for copy, trust in copies:
+                yield Winner(copy=copy, source=self.recovered[trust].source)
             return
         wanted = [Ordinals() for _ in self.recovered]
         for candidate in self._best.all():
             wanted[candidate.trust].add(candidate.ordinal)
+        for kept in self._foremost.taken():
+            if self._speaks(kept):
+                wanted[kept.trust].discard(kept.ordinal)
+                yield Winner(copy=kept.copy, source=self.recovered[kept.trust].source)
         for part in self.recovered:
             for ordinal, found in enumerate(self._stream(part)):
                 if ordinal in wanted[part.trust] and isinstance(found, Copy):
                     yield Winner(copy=found, source=part.source)
+
+    def _speaks(self, kept: Kept) -> bool:
+        """Whether that copy is the one that speaks for its item."""
+        best = self._best.get(kept.copy.item.ident)
+        return best is not None and (best.trust, best.ordinal) == (kept.trust, kept.ordinal)
 
     def _stream(self, part: Recovered, files: "_Files | None" = None) -> Iterator[Found]:
         """What one source holds, with a heartbeat now and then."""
@@ -232,6 +253,7 @@ class Reading:
                 Candidate(rank, trust, ordinal, item.digest, copy if keep else None, 1, 1 << trust),
             )
             self._grow(item)
+            self._advance(copy, trust, ordinal)
             return
         self._keep_version(copy, rank, known, trust)
         known.copies += 1
@@ -245,6 +267,7 @@ class Reading:
             known.digest, known.copy = item.digest, copy if self._kept >= 0 else None
             self._best.put(item.ident, known)
             self._grow(item)
+            self._advance(copy, trust, ordinal)
         else:
             self._best.put(item.ident, known)
 
@@ -305,11 +328,25 @@ class Reading:
         self._kept += item.size + OBJECTS
         if self._kept > CONTENT_BUDGET:
             self._kept = -1
+            for one in self._best.all():
+                if one.copy is not None:
+                    self._advance(one.copy, one.trust, one.ordinal)
             self._best.pack()
+
+    def _advance(self, copy: Copy, trust: int, ordinal: int) -> None:
+        """Keep the content of what comes first, where not all can be kept."""
+        if self._kept < 0:
+            weight = copy.item.size + OBJECTS
+            self._foremost.offer(Kept(copy, trust, ordinal), weight=weight)
 
     def _shrink(self, item: Item) -> None:
         if self._kept >= 0:
             self._kept -= item.size + OBJECTS
+
+
+def _order(portion: list[Winner]) -> None:
+    """The most useful first, those that are equally so as they came."""
+    portion.sort(key=lambda winner: usefulness(winner.copy), reverse=True)
 
 
 class Ordinals:
@@ -324,6 +361,11 @@ class Ordinals:
         if missing > 0:
             self._bits.extend(bytes(missing + len(self._bits)))
         self._bits[number // 8] |= 1 << number % 8
+
+    def discard(self, number: int) -> None:
+        """Leave one out again."""
+        if number in self:
+            self._bits[number // 8] &= ~(1 << number % 8)
 
     def __contains__(self, number: int) -> bool:
         at = number // 8

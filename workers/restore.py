@@ -160,7 +160,7 @@ class Restoration:
         for one in still_open:
             one.unit.trouble = trouble
         for one in chunk:  # large units have many chunks, and each item is in one of them
-            one.unit.hands.pop(one.winner.copy.item.ident, None)
+            one.unit.hands.pop(one.winner.copy.item.ident)
         self._completed |= bool(complete)
         for unit in complete:
             if unit.trouble is None:

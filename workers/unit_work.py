@@ -4,7 +4,7 @@ from collections import Counter
 from hashlib import sha256
 
 import msgspec
-from msgspec import Struct
+from msgspec import Struct, field
 
 from orchestrator.books import EMPTY, Books, Note, Outcome, lost
 from orchestrator.causes import Cause
@@ -14,8 +14,8 @@ from orchestrator.ledger.outcomes import Kept, UnitResult
 from orchestrator.lifecycle import UnitState
 from orchestrator.plan import OnConflict
 from orchestrator.reasons import Reason
-from orchestrator.reconcile import Hand
 from workers.account import Account, Line
+from workers.journal import Hands, no_hands
 from workers.reading import Quarantined, Reading
 
 
@@ -56,7 +56,7 @@ class UnitWork(Struct, kw_only=True):
     attempts: int
     declined: bool
     ambiguous: bool
-    hands: dict[Ident, Hand] = {}
+    hands: Hands = field(default_factory=no_hands)
     policy: OnConflict = OnConflict.NEWEST
     """The plan's, or what this user chose."""
     released: dict[str, bytes] = {}
@@ -211,7 +211,7 @@ class UnitWork(Struct, kw_only=True):
     def let_go(self) -> None:
         """It has its result: nothing of it is needed any more but who it was."""
         self.reading = None
-        self.hands = {}
+        self.hands = no_hands()
         self.released = {}
         self.lines.clear()
         self.kept = []

@@ -155,7 +155,7 @@ class Writing:
                 )
             numbers = outcomes.record_intents(connection, task.held, rows, now=now) if rows else []
         for plan in planned:
-            plan.open.unit.hands[plan.open.winner.copy.item.ident] = Hand(
+            hand = Hand(
                 digest=plan.write.item.digest,
                 verified=False,
                 outcome=plan.outcome,
@@ -163,6 +163,7 @@ class Writing:
                 ref=plan.write.ref,
                 origins=plan.origins,
             )
+            plan.open.unit.hands.put(plan.open.winner.copy.item.ident, hand)
         return planned, {
             user: (number, by_user[user]) for user, number in zip(by_user, numbers, strict=True)
         }
@@ -287,9 +288,9 @@ def _take_back(plan: Planned) -> None:
     """A write did not happen: by our hand is only what was before."""
     hands, ident = plan.open.unit.hands, plan.open.winner.copy.item.ident
     if plan.hand is None:
-        hands.pop(ident, None)
+        hands.pop(ident)
     else:
-        hands[ident] = plan.hand
+        hands.put(ident, plan.hand)
 
 
 def _same(one: Sequence[Attachment], other: Sequence[Attachment]) -> bool:

@@ -4,6 +4,7 @@ Written as vCard: 3.0 and 4.0 stay what they are, to the byte where nothing had 
 everything else becomes 3.0. Formats are told by content: names of files say nothing.
 """
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Final
@@ -44,6 +45,8 @@ from workers.formats.wide_text import is_wide, widened
 VCARD: Final = Media("vcf", "text/vcard")
 _CATEGORY: Final = "contacts"
 _URN: Final = "urn:uuid:"
+_STARRED: Final = re.compile(rb"^CATEGORIES\b.*[:,][* ]*starred\b", re.MULTILINE | re.IGNORECASE)
+"""As Google exports say of a contact that its user marked it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -184,6 +187,7 @@ def _copy(card: WholeCard, span: Span, owner: UserId, rules: Rules) -> Copy:
         repairs=repairs,
         degraded=card.degraded,
         lossy=bool(repairs) and not LOSSY.isdisjoint(repairs),
+        favourite=b"tarred" in content and _STARRED.search(content) is not None,
     )
 
 

@@ -348,6 +348,7 @@ class _Reading:
             repairs=note.needs,
             degraded=tuple(degraded),
             sequence=record.sequence,
+            favourite="pinned" in note.state,
         )
 
     def valid(self, name: str, record: _Record) -> tuple[Note, bytes, Media]:

@@ -43,6 +43,7 @@ from workers.formats.photo_descriptions import (
     changed_at,
     meaning,
     read_description,
+    taken_at,
 )
 from workers.formats.photo_details import details_meaning
 
@@ -177,7 +178,7 @@ class Photos:
             reason = Reason.STRUCTURE if missing[0] == TRIM else Reason.VALUE
             yield sidecars.damaged(ItemRejected(reason, detail), span, data)
             return
-        yield sidecars.copy(data, span, picture, wanted, rules)
+        yield sidecars.copy(file, data, picture, wanted, rules)
 
     def _examine(self, file: File, data: bytes, rules: Rules) -> Picture:
         if len(data) > rules.item_bytes:
@@ -227,21 +228,23 @@ class _Sidecars:
         )
 
     def copy(
-        self, data: bytes, span: Span, picture: Picture, repairs: Sequence[str], rules: Rules
+        self, file: File, data: bytes, picture: Picture, repairs: Sequence[str], rules: Rules
     ) -> Copy:
         """The photo and its sidecars as one copy."""
+        span = Span(file.name, 0, len(data))
         content = data[: picture.end] if picture.end < len(data) else data
         content_hash = sha256(content).digest()
         described = [(_JSON, sidecar) for sidecar, _ in self._descriptions]
         described.extend((_CSV, row) for row in self._rows)
         attachments = _attachments(described)
+        said = [description for _, description in self._descriptions]
         revised, implausible = self._revised(rules)
         degraded = ["metadata"] if picture.metadata_damaged else []
         if implausible:
             degraded.append("modification-time")
         return Copy(
             item=Item(
-                ident=_ident(content_hash, [said for _, said in self._descriptions]),
+                ident=_ident(content_hash, said),
                 digest=_digest(content_hash, attachments),
                 media=picture.media,
                 content=content,
@@ -252,7 +255,15 @@ class _Sidecars:
             repairs=tuple(repairs),
             degraded=tuple(degraded),
             merit=1 if attachments else 0,
+            favourite=self._favourite(),
+            dated=next(filter(None, map(taken_at, said)), file.modified),
         )
+
+    def _favourite(self) -> bool:
+        if any(said.get("favorited") is True for _, said in self._descriptions):
+            return True
+        rows = filter(None, map(details_meaning, self._rows))
+        return any(row.get("favorite", "").lower() == "yes" for row in rows)
 
     def _revised(self, rules: Rules) -> tuple[datetime | None, bool]:
         """When it was last changed, and whether what is said about that cannot be."""

@@ -87,6 +87,16 @@ def changed_at(description: Mapping[str, Any]) -> datetime | None:
     return None
 
 
+def taken_at(description: Mapping[str, Any]) -> datetime | None:
+    """When the photo was taken; None where nothing that makes sense is said about it."""
+    value = description.get("photoTakenTime")
+    seconds = value.get("timestamp") if isinstance(value, Mapping) else None
+    try:
+        return None if seconds is None else datetime.fromtimestamp(int(str(seconds)), UTC)
+    except (OverflowError, OSError, ValueError):
+        return None
+
+
 def meaning(description: Mapping[str, Any]) -> bytes:
     """A canonical form of what it says, without bookkeeping."""
     kept = {key: value for key, value in description.items() if key not in _BOOKKEEPING}

@@ -1,15 +1,43 @@
 """What few bytes must not change: a packed mapping behaves like a dict of encoded values."""
 
+from datetime import UTC, datetime
+
 import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestrator.items import Digest, Ident
+from orchestrator.books import Note, Outcome
+from orchestrator.items import Digest, Ident, UserId
+from orchestrator.reconcile import Hand, Standing, Tombstone
 from workers.account import RECENT, Account, Line
 from workers.candidates import Base, Candidate, Candidates
+from workers.journal import no_hands
+from workers.looking import Scene
 from workers.packed import Packed
 from workers.reading import Ordinals
 
+DATED = datetime(2009, 9, 1, tzinfo=UTC)
+HANDS = [
+    Hand(digest=Digest(bytes(32)), verified=False, outcome=Outcome.RESTORED),
+    Hand(
+        digest=Digest(b"d" * 32),
+        verified=True,
+        outcome=Outcome.MERGED,
+        note=Note.BESIDE,
+        this_run=False,
+        ref="a/ref",
+        origins="added: tel",
+        buried="7",
+        returned=True,
+        dated=DATED,
+    ),
+]
+STANDINGS = [
+    Standing(digest=None, version="1", ref="x"),
+    Standing(
+        digest=Digest(b"d" * 32), version="2", ref="y", modified=DATED, revised=DATED, merit=3
+    ),
+]
 KEYS = st.sampled_from([f"k{n}" for n in range(12)])
 STEPS = st.lists(
     st.one_of(
@@ -43,6 +71,41 @@ def test_a_packed_mapping_grows_and_keeps_the_order_of_its_keys():
     assert packed.get("key 19999") == b"19999"
     assert packed.get("key 20000") is None
     assert [packed.at(place) for place in packed.places()] == [b"%d" % n for n in range(20_000)]
+
+
+def test_what_is_by_our_hand_is_the_same_when_it_is_packed(monkeypatch):
+    monkeypatch.setattr("workers.packed.FEW", 1)
+    hands = no_hands()
+    for number, hand in enumerate(HANDS):
+        hands.put(f"i{number}", hand)
+    assert [hands.get(f"i{number}") for number in range(3)] == [*HANDS, None]
+    assert hands.pop("i1") == HANDS[1]
+    assert hands.get("i1") is None
+
+
+def test_a_scene_is_the_same_when_it_is_packed(monkeypatch):
+    grave = Tombstone(at=DATED, ref="z", version="9")
+
+    def seen():
+        scene = Scene()
+        for number, standing in enumerate([*STANDINGS, *STANDINGS]):
+            scene.note(UserId("ann"), Ident(f"i{number}"), standing)
+        scene.note(UserId("ann"), Ident("i0"), STANDINGS[1])  # the first one stays
+        scene.bury(UserId("ann"), Ident("i9"), grave)
+        scene.bury(UserId("ann"), None, Tombstone(ref="w"))
+        scene.wonder(UserId("ann"), "odd", STANDINGS[0])
+        scene.wonder(UserId("ann"), "odder", STANDINGS[0])
+        return (
+            [scene.at(UserId("ann"), Ident(f"i{number}")) for number in range(10)],
+            [scene.at_place(UserId("ann"), ref) for ref in ("z", "w", "odd", "odder", "none")],
+            [scene.by_ref(UserId(who), "y") for who in ("ann", "bob")],
+        )
+
+    plain = seen()
+    assert plain[0][:2] == STANDINGS
+    assert plain[0][9] == grave
+    monkeypatch.setattr("workers.packed.FEW", 1)
+    assert seen() == plain
 
 
 CANDIDATES = st.lists(

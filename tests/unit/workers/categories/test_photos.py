@@ -83,6 +83,18 @@ def test_a_photo_takes_its_sidecar_along_verbatim():
     assert copy.merit == 1
 
 
+def test_a_photo_is_a_favourite_where_its_user_said_so_and_dated_when_it_was_taken():
+    favourite = json.dumps({**json.loads(SIDECAR), "favorited": True}).encode()
+    for beside, marked, taken in (
+        ([file("IMG.jpg.json", SIDECAR)], False, datetime.fromtimestamp(1190000000, UTC)),
+        ([file("IMG.jpg.json", favourite)], True, datetime.fromtimestamp(1190000000, UTC)),
+        ([file("Photo Details.csv", DETAILS)], True, None),
+        ([], False, None),
+    ):
+        copy = next(one for one in read(file("IMG.jpg", JPEG), *beside) if isinstance(one, Copy))
+        assert (copy.favourite, copy.dated) == (marked, taken)
+
+
 def test_the_same_picture_in_year_and_album_folders_is_one_item():
     found = read(
         file("Album/IMG.jpg", JPEG),
