@@ -6,27 +6,26 @@ is read from /proc, and is 0 elsewhere.
 
 import os
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 
 _TICKS = os.sysconf("SC_CLK_TCK")
-_PARENT, _OWN, _WITH_REAPED = 1, slice(11, 13), slice(11, 15)
+_PARENT, _USED = 1, slice(11, 15)
 
 
 def seconds(pids: Iterable[int], *, server: int) -> float:
-    """What those processes used so far, and the server with its children, past ones included."""
-    wanted = set(pids)
-    total = 0
+    """What those processes, the server and all that descend from them used so far.
+
+    Descendants that ended are in it once their parent has waited for them.
+    """
+    told: dict[int, list[str]] = {}
     for entry in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            told = entry.read_text()
-        except OSError:  # it ended meanwhile
-            continue
-        pid, fields = int(entry.parent.name), told.rpartition(")")[2].split()
-        if pid == server:
-            total += sum(map(int, fields[_WITH_REAPED]))
-        elif pid in wanted or int(fields[_PARENT]) == server:
-            total += sum(map(int, fields[_OWN]))
-    return total / _TICKS
+        with suppress(OSError):  # it ended meanwhile
+            told[int(entry.parent.name)] = entry.read_text().rpartition(")")[2].split()
+    counted = {*pids, server} & told.keys()
+    while more := {pid for pid, one in told.items() if int(one[_PARENT]) in counted} - counted:
+        counted |= more
+    return sum(int(ticks) for pid in counted for ticks in told[pid][_USED]) / _TICKS
 
 
 def postmaster(data: Path) -> int:
