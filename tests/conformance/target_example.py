@@ -40,6 +40,8 @@ class Example(ABC):
 
     thorough = True
     """Claims that take many calls are shown on it, too; else another variant shows them."""
+    slowness = 1
+    """Where each write is a request to a slow server, claims are shown on so many times fewer."""
     removes: bool | None = None
     """It removes by version; None: where it compares and sets."""
     dated = True

@@ -88,6 +88,7 @@ class Enveloped:
 class OnRadicale(Example):
     promises = Capabilities(create_only=True, compare_and_set=True, tombstones=False)
     attachments = False
+    slowness = 5
     fixture = "radicale_server"
     homes = MappingProxyType({"contacts": "", "notes": ""})
 

@@ -7,6 +7,7 @@ from workers.targets.http import Http
 
 
 class OnImporter(Example):
+    slowness = 5
     promises = Capabilities(create_only=True, compare_and_set=True, tombstones=True)
 
     def __init__(self, folder, request):

@@ -18,6 +18,7 @@ class OnWsgiDav(Example):
 
     promises = Capabilities(create_only=True, compare_and_set=False, tombstones=False)
     removes = True
+    slowness = 5
     server = "wsgidav_store"
 
     def __init__(self, folder, request):
