@@ -1,5 +1,6 @@
 # make demo    the whole story on this machine
 # make test    everything is proven, with servers and a browser of its own
+# make long    the tests that take their time: whole sweeps, long stories
 # make simulate  whole runs under seeded faults: SEEDS=0..2000, or SEED=17 with its history
 # make sweep   kill a worker at each of its writes in turn
 # make chaos   break real processes at random: SECONDS=180 SEED=… LEDGER=postgresql|sqlite
@@ -29,13 +30,16 @@ PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check --no-input
 PROCESSES ?= $(shell count=$$(getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2); \
 	echo $$((count < 2 ? 2 : count > 8 ? 8 : count)))
 
-.PHONY: demo test simulate sweep chaos fuzz million check format bench lock clean
+.PHONY: demo test long simulate sweep chaos fuzz million check format bench lock clean
 
 demo: $(VENV)/.run
 	$(BIN)/reinstate demo
 
 test: $(VENV)/.test
 	$(BIN)/python -m pytest --numprocesses=$(PROCESSES) --dist=worksteal $(TESTS)
+
+long: $(VENV)/.test
+	$(BIN)/python -m pytest -m long --numprocesses=$(PROCESSES) --dist=worksteal $(TESTS)
 
 simulate: $(VENV)/.test
 	$(BIN)/python -m tests.faults.simulation $(or $(SEED),$(SEEDS))

@@ -75,6 +75,7 @@ def test_a_run_fails_is_retried_mended_and_accepted(material):
     assert len(list(material.folder.glob("restored/ann/contacts/*.vcf"))) == 2
 
 
+@pytest.mark.long
 def test_ctrl_c_stops_the_run_with_the_engine_that_was_started_for_it(material):
     put(material.folder, plan_yaml=plan(gate=SOAK))
     with material.started("submit", "plan.yaml", "--wait") as process:
@@ -89,6 +90,7 @@ def test_ctrl_c_stops_the_run_with_the_engine_that_was_started_for_it(material):
     assert not (material.folder / "engine.json").exists()
 
 
+@pytest.mark.long
 def test_ctrl_c_leaves_a_run_to_the_engine_that_runs_anyway(material):
     put(material.folder, plan_yaml=plan(gate=SOAK))
     with engine(material):
@@ -102,6 +104,7 @@ def test_ctrl_c_leaves_a_run_to_the_engine_that_runs_anyway(material):
         assert "no engine" not in document(material, "status")["stalled"]
 
 
+@pytest.mark.long
 def test_who_waits_takes_over_from_an_engine_that_goes(material):
     put(material.folder, plan_yaml=plan(approvals=1))
     waits = ("submit", "plan.yaml", "--approve", "jo", "--wait")
@@ -132,11 +135,13 @@ def test_up_ends_with_what_it_started_and_says_that_runs_go_on(material):
     assert not (material.folder / "engine.json").exists()
 
 
+@pytest.mark.long
 def test_a_second_engine_stands_by_and_says_so(material):
     with engine(material), material.started("up") as second:
         read_until(second, "this one stands by")
 
 
+@pytest.mark.long
 def test_who_reads_no_more_does_not_stop_a_run_that_is_waited_for(material):
     put(material.folder, plan_yaml=plan())
     with material.started("submit", "plan.yaml", "--wait") as process:
@@ -179,6 +184,7 @@ def test_an_engine_that_cannot_start_is_a_sentence(material):
     assert b"error: " in done.stderr
 
 
+@pytest.mark.long
 def test_a_run_goes_on_with_the_next_engine(material):
     put(material.folder, plan_yaml=plan())
     run_id = material.process("submit", "plan.yaml").stdout.decode().strip()

@@ -133,6 +133,7 @@ def test_ledger_logs_and_broker_hold_no_mark_and_no_user_id(
         assert not [secret for secret in secrets if secret in data], path.name
 
 
+@pytest.mark.long
 def test_a_demo_can_be_told_again_in_its_folder_without_redis_and_away_from_any_service(
     told: subprocess.CompletedProcess[str], folder: Path
 ):
@@ -160,6 +161,7 @@ def test_a_folder_with_other_things_in_it_is_left_alone(tmp_path: Path):
     assert [path.name for path in (tmp_path / "demo").iterdir()] == ["thesis.txt"]
 
 
+@pytest.mark.long
 def test_a_demo_that_was_interrupted_can_be_told_anew_and_leaves_no_process(tmp_path: Path):
     environ = {name: text for name, text in os.environ.items() if "REINSTATE" not in name}
     words = [*COMMAND, "--users", "60", "--folder", str(tmp_path / "demo")]

@@ -139,6 +139,7 @@ def everything_in(server: RedisServer) -> dict[str, bytes]:
         return {f"redis {key!r}": key + (client.dump(key) or b"") for key in client.scan_iter("*")}
 
 
+@pytest.mark.long
 @pytest.mark.guarantee(9)
 @pytest.mark.timeout(300)
 def test_no_mark_is_found_where_none_belongs(shell: Shell, redis_server: RedisServer):

@@ -44,6 +44,7 @@ def test_messages_that_are_lost_repeated_reordered_forged_or_replayed_change_not
         assert here.processes["worker2"].starts == 1
 
 
+@pytest.mark.long
 def test_a_worker_that_is_offered_work_and_gets_none_is_started_again(tmp_path):
     cargo = Cargo(tmp_path / "cargo", users=20, phases=CONTACTS)
     with Installation(tmp_path / "home") as here:

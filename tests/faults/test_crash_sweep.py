@@ -162,13 +162,16 @@ def in_memory():
 
 
 @pytest.mark.guarantee(6)
-@pytest.mark.parametrize("first", [1, 2, 3])
+@pytest.mark.parametrize(
+    "first", [1, *(pytest.param(first, marks=pytest.mark.long) for first in (2, 3))]
+)
 def test_killed_at_any_boundary_a_run_ends_in_the_same_books(tmp_path, in_memory, first):
     sweep = Sweep(tmp_path, in_memory)
     last = next(deadly for deadly in count(first, 3) if not sweep.run(deadly))
     assert last > 100
 
 
+@pytest.mark.long
 @pytest.mark.guarantee(6)
 def test_killed_at_a_boundary_a_run_on_postgresql_ends_in_the_same_books(tmp_path, fresh_database):
     sweep = Sweep(tmp_path, fresh_database)

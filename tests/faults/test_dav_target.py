@@ -713,6 +713,7 @@ class Weather:
         return answer
 
 
+@pytest.mark.long
 @pytest.mark.guarantee(2)
 @pytest.mark.guarantee(3)
 @pytest.mark.guarantee(11)

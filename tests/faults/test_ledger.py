@@ -55,6 +55,7 @@ def test_a_postgresql_that_is_cut_off_read_only_or_crashes_loses_and_doubles_not
     assert cargo.wrongs() == []
 
 
+@pytest.mark.long
 @pytest.mark.guarantee(18)
 def test_a_ledger_whose_clock_is_set_ahead_and_back_by_an_hour_loses_and_doubles_nothing(
     fresh_database, tmp_path
@@ -74,6 +75,7 @@ def test_a_ledger_whose_clock_is_set_ahead_and_back_by_an_hour_loses_and_doubles
     assert cargo.wrongs() == []
 
 
+@pytest.mark.long
 @pytest.mark.guarantee(3)
 def test_a_connection_cut_after_commit_was_sent_settles_nothing_twice(
     postgres, fresh_database, tmp_path

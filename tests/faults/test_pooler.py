@@ -32,6 +32,7 @@ def pooled(postgres, fresh_database):
         pooler.stop()
 
 
+@pytest.mark.long
 @pytest.mark.guarantee(3)
 def test_a_run_whose_ledger_and_target_are_behind_a_pooler_loses_and_doubles_nothing(
     pooled, fresh_database, tmp_path

@@ -29,6 +29,7 @@ def tick(seconds: float = 0.02) -> None:
     time.sleep(seconds)
 
 
+@pytest.mark.long
 @pytest.mark.guarantee(8)
 def test_a_worker_frozen_while_it_writes_past_its_lease_writes_nothing_when_it_wakes(tmp_path):
     """Not even for users who were erased meanwhile: what it had decided is out of date."""

@@ -5,12 +5,14 @@ import pytest
 from tests.faults.syscall_sweep import Files, NoTracer, Tables, sweep
 
 
+@pytest.mark.long
 @pytest.mark.guarantee(3)
 @pytest.mark.guarantee(6)
 def test_killed_at_a_write_to_files_or_sqlite_nothing_is_lost_and_nothing_is_there_twice(tmp_path):
     check(Files(tmp_path), tmp_path)
 
 
+@pytest.mark.long
 @pytest.mark.guarantee(3)
 @pytest.mark.guarantee(6)
 def test_killed_while_it_talks_to_postgresql_nothing_is_lost_and_nothing_is_there_twice(

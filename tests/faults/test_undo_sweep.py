@@ -74,13 +74,16 @@ class UndoSweep(Sweep):
 
 
 @pytest.mark.guarantee(10)
-@pytest.mark.parametrize("first", [1, 2])
+@pytest.mark.parametrize(
+    "first", [1, *(pytest.param(first, marks=pytest.mark.long) for first in (2, 3, 4))]
+)
 def test_killed_at_any_boundary_an_undo_ends_in_the_same_state(tmp_path, in_memory, first):
     sweep = UndoSweep(tmp_path, in_memory)
-    last = next(deadly for deadly in count(first, 2) if not sweep.run(deadly))
+    last = next(deadly for deadly in count(first, 4) if not sweep.run(deadly))
     assert last > 60
 
 
+@pytest.mark.long
 @pytest.mark.guarantee(10)
 def test_killed_at_a_boundary_an_undo_on_postgresql_ends_in_the_same_state(
     tmp_path, fresh_database

@@ -61,6 +61,7 @@ def still_answers(address):
     return False
 
 
+@pytest.mark.long
 def test_up_ends_when_it_is_asked_to_and_says_where_the_pages_are(tmp_path):
     environ = settings(tmp_path, REINSTATE_API="127.0.0.1:0").environment()
     with subprocess.Popen(
