@@ -151,6 +151,7 @@ def test_who_reads_no_more_does_not_stop_a_run_that_is_waited_for(material):
         process.stdout = process.stderr = None
 
 
+@pytest.mark.long
 def test_a_preview_says_what_would_happen_and_writes_nothing(material):
     put(material.folder, plan_yaml=plan(approvals=1))
     with engine(material):

@@ -50,6 +50,7 @@ def rows_of(name: str, heading: str) -> list[list[str]]:
 # README -------------------------------------------------------------------------------------------
 
 
+@pytest.mark.long
 @pytest.mark.timeout(300)
 def test_the_blocks_of_the_readme_do_what_they_say(shell: Shell):
     script = "set -euo pipefail\n" + "\n".join(blocks("README.md", "bash"))

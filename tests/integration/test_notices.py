@@ -439,6 +439,7 @@ def test_without_apprise_that_is_said(service, monkeypatch):
     assert [row.end for row in rows(service, delivery_attempt)] == [DeliveryEnd.NOT_INSTALLED]
 
 
+@pytest.mark.long
 def test_the_processes_of_one_machine_deliver(tmp_path, monkeypatch):
     with receiver(tmp_path / "got") as hook:
         monkeypatch.setenv("HOOK_SECRET", SECRET)

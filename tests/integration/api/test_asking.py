@@ -154,10 +154,10 @@ def test_a_preview_tells_what_would_be_done_and_binds_the_run(furnished):
     found = furnished.mia.get(begun.headers["Location"]).json()
     assert found["terminal"]
     assert found["categories"][0]["category"] == "contacts"
-    submitted = furnished.mia.post("/api/v1/runs", json={**body, "preview": "0" * 64})
-    furnished.service.go_on()
-    refused = furnished.mia.get(submitted.headers["Location"]).json()
-    assert refused["outcome"] == "refused"
+    refused = furnished.mia.post("/api/v1/runs", json={**body, "preview": "0" * 64})
+    assert (refused.status_code, refused.json()["code"]) == (409, "refused")
+    bound = furnished.mia.post("/api/v1/runs", json={**body, "preview": found["digest"]})
+    assert bound.status_code == 201
 
 
 # Once ---------------------------------------------------------------------------------------------
