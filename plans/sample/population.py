@@ -3,7 +3,7 @@
 import csv
 import shutil
 from collections.abc import Iterator
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from hashlib import sha256
 from importlib.resources import files
 from pathlib import Path
@@ -23,6 +23,7 @@ from plans.sample.belongings import (
     Note,
     Photo,
     Score,
+    Task,
     changed,
     made,
     score,
@@ -105,6 +106,8 @@ class _World:
         self.material = Material(seed)
         self.live = LiveSystem(folder / "restored")
         self.items: list[TrueItem] = []
+        self.planned: set[tuple[str, str, date | None]] = set()
+        """Whose, what, on which day: nobody has two of the same, or one would be taken for both."""
         self.number = 0
 
     def tell(self) -> GroundTruth:
@@ -235,9 +238,27 @@ class _Telling:
         if isinstance(thing, Photo):
             digest = sha256(self.world.material.picture(thing)).hexdigest()
             thing = structs.replace(thing, uid=f"sha256:{digest}")
-        self.versions[1] = thing
+        self.versions[1] = self._told_apart(thing)
         if any(told.version > 1 for told in story.copies):
             self._change()
+
+    def _told_apart(self, thing: Belonging) -> Belonging:
+        """The same, called otherwise where its owner has another of that name on that day."""
+        match thing:
+            case Event(summary=name, start=start):
+                day = start.date()
+            case Task(title=name, due=day):
+                pass
+            case _:
+                return thing
+        key = self.owner.user, name, day
+        if key not in self.world.planned:
+            self.world.planned.add(key)
+            return thing
+        name = f"{name}, number {self.number}"
+        if isinstance(thing, Event):
+            return structs.replace(thing, summary=name)
+        return structs.replace(thing, title=name)
 
     def _change(self, *, since: bool = False) -> Belonging:
         number = max(self.versions) + 1
