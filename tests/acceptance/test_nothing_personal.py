@@ -111,7 +111,7 @@ def found_in(places: dict[str, bytes]) -> list[str]:
 def overheard(server: RedisServer) -> Iterator[list[bytes]]:
     """Every command that passes through Redis."""
     heard: list[bytes] = []
-    client = Redis(unix_socket_path=str(server.socket))
+    client = Redis(unix_socket_path=str(server.socket), socket_timeout=None)  # silence is no error
     listening = threading.Event()
 
     def listen() -> None:
