@@ -26,9 +26,9 @@ PYTHON ?= $(shell for python in $(PYTHONS); do \
 	"$$python" -c 'import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 11))' \
 	2>/dev/null && echo "$$python" && break; done)
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check --no-input
-# Two at least: tests of crashes wait more than they compute.
-PROCESSES ?= $(shell count=$$(getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2); \
-	echo $$((count < 2 ? 2 : count > 8 ? 8 : count)))
+# Three at least: tests of crashes wait more than they compute.
+PROCESSES ?= $(shell count=$$(getconf _NPROCESSORS_ONLN 2>/dev/null || echo 3); \
+	echo $$((count < 3 ? 3 : count > 8 ? 8 : count)))
 
 .PHONY: demo test long simulate sweep chaos fuzz million check format bench lock clean
 
