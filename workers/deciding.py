@@ -115,10 +115,13 @@ class Deciding:
         )
         self._stood: set[tuple[UserId, Ident]] = set()
         """What was to be replaced: where it is gone at the next look, its user deleted it."""
+        self._proven: set[tuple[UserId, Ident]] = set()
+        """Of these, what an earlier run read back: no write of ours can have removed it."""
 
     def begin_chunk(self) -> None:
         """The items that come now were not decided about before."""
         self._stood.clear()
+        self._proven.clear()
 
     def decide(self, chunk: Sequence[Open], *, anew: bool) -> Decided:
         """What is to be written; what is left as it is gets its outcome here.
@@ -286,7 +289,8 @@ class Deciding:
                 return found
             hand = None
         in_doubt = hand is not None and hand.this_run and not hand.verified
-        if live is None and not in_doubt and (owner, item.ident) in self._stood:
+        place = owner, item.ident
+        if live is None and (place in self._proven or (place in self._stood and not in_doubt)):
             return Leave(outcome=Outcome.DECLINED)
         elsewhere = None
         if live is None:
@@ -304,7 +308,9 @@ class Deciding:
             can_replace=self._can_replace,
         )
         if live is not None and isinstance(decision, Replace | Merge):
-            self._stood.add((owner, item.ident))
+            self._stood.add(place)
+            if hand is not None and hand.verified:
+                self._proven.add(place)
         if isinstance(decision, Create) and decision.beside:
             return self._free_beside(one, scene)
         return decision

@@ -227,7 +227,7 @@ def said(content: bytes) -> set[tuple[str, bytes]]:
             case "NICKNAME" | "CATEGORIES":
                 found |= {(name, unescape(part)) for part in fields(value, b",")}
             case "NOTE":
-                found |= {(name, word) for word in unescape(value).split()}
+                found |= {(name, word) for word in unescape(value).replace(b",", b" ").split()}
             case "TEL":
                 found.add((name, value.replace(b" ", b"")))
             case "EMAIL":
