@@ -308,7 +308,7 @@ def test_what_ends_its_reader_is_told_and_the_next_folder_is_read(readers, hosti
 def test_memory_is_given_back_and_bounded(readers, hostile):
     with pytest.raises(ItemRejected):
         parse(readers, hostile, b"!glut")
-    readers.renew()
+    parse(readers, hostile, CARD % (1, 1))  # the one before has been waited for by then
     template = psutil.Process(readers._template._process.pid)
     resident = [one.memory_info().rss for one in (template, *template.children(recursive=True))]
     assert sum(resident) < 1024**3
