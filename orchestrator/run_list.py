@@ -10,9 +10,9 @@ from orchestrator.errors import PlanInvalid
 from orchestrator.ledger.database import Ledger
 from orchestrator.ledger.schema import counter, run
 from orchestrator.lifecycle import TERMINAL_RUNS, RunState
-from orchestrator.progress import run_row
 from orchestrator.query import split
 from orchestrator.run_standing import RunRow, outcome
+from orchestrator.standing.rows import run_row
 
 PURPOSES = ("restore", "preview", "verify", "undo")
 

@@ -6,7 +6,6 @@ import pytest
 from sqlalchemy import event, insert, text, update
 
 from orchestrator import VERSION
-from orchestrator import progress as progress_module
 from orchestrator.books import Books
 from orchestrator.causes import Cause
 from orchestrator.ledger import expansion, leases, outcomes
@@ -15,6 +14,7 @@ from orchestrator.ledger.schema import batch, quarantine, run, run_user, trouble
 from orchestrator.lifecycle import BatchState, RunState, UnitState
 from orchestrator.progress import Progress
 from orchestrator.query import parse
+from orchestrator.standing import copies
 from tests.in_process import Service
 from workers.unit_work import Evidence, encode, quarantine_context
 
@@ -161,14 +161,14 @@ def test_large_copies_are_held_few_at_a_time_and_none_is_left_out(populated, mon
             row |= {"sha256": "0" * 64, "length": size, "sealed": sealed}
             connection.execute(insert(quarantine), [row])
     held = []
-    really = progress_module.opened
+    really = copies.opened
 
     def opened(connection, sealer, values):
         held.append(len(values))
         return really(connection, sealer, values)
 
-    monkeypatch.setattr(progress_module, "opened", opened)
-    monkeypatch.setattr(progress_module, "BYTES_AT_ONCE", 100)
+    monkeypatch.setattr(copies, "opened", opened)
+    monkeypatch.setattr(copies, "BYTES_AT_ONCE", 100)
     found = list(service.progress.quarantine(run_id))
     assert [row["length"] for row in found] == sizes
     assert held == [3, 1, 1, 1]

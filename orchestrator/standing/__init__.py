@@ -1,0 +1,1 @@
+"""How runs, users and copies stand, asked of the ledger within one look each."""
