@@ -13,8 +13,6 @@ from orchestrator.api.documents import encoded_run
 from orchestrator.api.events import Hub
 from orchestrator.api.idempotency import Answers
 from orchestrator.api.recent import Recent
-from orchestrator.bulletins import Bulletins
-from orchestrator.claims import Claims
 from orchestrator.deliveries import Deliveries
 from orchestrator.identity.sessions import Sessions
 from orchestrator.identity.sign_on import SignOn
@@ -23,10 +21,12 @@ from orchestrator.ledger.database import Ledger
 from orchestrator.metrics.ledger_gauges import LedgerGauges
 from orchestrator.metrics.tally import Tally
 from orchestrator.operations import Operations
-from orchestrator.own_page import OwnPages
 from orchestrator.plan_store import PlanStore
 from orchestrator.progress import Progress
-from orchestrator.public_status import SECONDS, PublicStatuses
+from orchestrator.public.bulletins import Bulletins
+from orchestrator.public.claims import Claims
+from orchestrator.public.own_page import OwnPages
+from orchestrator.public.status_page import SECONDS, PublicStatuses
 from orchestrator.revealing import Revealing
 from orchestrator.runs import Runs
 from orchestrator.sealing import Sealer, load_sealer

@@ -7,7 +7,7 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import expect
 
 from orchestrator.identity.roles import Role
-from orchestrator.links import Link, written
+from orchestrator.public.links import Link, written
 from tests.browser.test_dashboard import BUDGET, RULES, WEIGHT, logged_in
 from tests.browsers import browser
 from tests.populated import populated, served

@@ -8,8 +8,8 @@ import pytest
 
 from orchestrator.audit import audit
 from orchestrator.books import Outcome
-from orchestrator.claims import placed
 from orchestrator.lifecycle import RunState
+from orchestrator.public.claims import placed
 from orchestrator.query import Query
 from orchestrator.telling import _SEARCHED, Place
 from tests.site import Site

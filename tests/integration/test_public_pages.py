@@ -5,7 +5,7 @@ from datetime import timedelta
 
 import pytest
 
-from orchestrator.public_status import PublicStatuses
+from orchestrator.public.status_page import PublicStatuses
 from tests.installed import USERS, Furnished, furnished, shared
 
 __all__ = ["furnished", "shared"]

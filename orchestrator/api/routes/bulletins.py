@@ -16,7 +16,7 @@ from orchestrator.api.given import CursorText, Given, Limit
 from orchestrator.api.installation import Asked, Installation
 from orchestrator.api.paging import page
 from orchestrator.api.which import RunId
-from orchestrator.bulletins import LONGEST, Bulletin, Draft, DuePromise
+from orchestrator.public.bulletins import LONGEST, Bulletin, Draft, DuePromise
 
 router = APIRouter(prefix="/api/v1", route_class=GatedRoute, tags=["public"])
 

@@ -17,9 +17,9 @@ from orchestrator.api.installation import Asked, Installation
 from orchestrator.api.paging import page
 from orchestrator.api.routes.people import masked
 from orchestrator.api.which import RunId, visible
-from orchestrator.claims import ClaimRow, Damaged, FoundItem, Searched
 from orchestrator.errors import NotFound
 from orchestrator.lifecycle import RunState
+from orchestrator.public.claims import ClaimRow, Damaged, FoundItem, Searched
 
 router = APIRouter(prefix="/api/v1", route_class=GatedRoute, tags=["claims"])
 

@@ -19,7 +19,7 @@ from orchestrator.api.gate import GatedRoute
 from orchestrator.api.installation import Asked, Installation
 from orchestrator.dashboard.pages import shown
 from orchestrator.errors import NotFound
-from orchestrator.public_status import PublicStatus
+from orchestrator.public.status_page import PublicStatus
 
 router = APIRouter(route_class=GatedRoute, include_in_schema=False)
 

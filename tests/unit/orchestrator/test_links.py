@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestrator.links import LONGEST, Link, read, written
+from orchestrator.public.links import LONGEST, Link, read, written
 from orchestrator.sealing import Sealer
 
 OURS, OTHER = Sealer(bytes(range(32))), Sealer(bytes(32))

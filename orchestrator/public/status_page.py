@@ -13,7 +13,6 @@ from typing import Literal
 from msgspec import Struct
 from sqlalchemy import select
 
-from orchestrator.bulletins import goings, settings_of
 from orchestrator.errors import NotFound, Unavailable
 from orchestrator.ledger import bulletins
 from orchestrator.ledger.database import Ledger
@@ -21,6 +20,7 @@ from orchestrator.ledger.flow import moment
 from orchestrator.ledger.schema import public_page
 from orchestrator.lifecycle import TERMINAL_RUNS, RunState
 from orchestrator.progress import Progress
+from orchestrator.public.bulletins import goings, settings_of
 from orchestrator.telling import Going, following, how_many, losses_of, progress_of, whole_percent
 
 SECONDS = 5.0

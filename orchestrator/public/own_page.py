@@ -13,9 +13,7 @@ from msgspec import Struct, structs
 from sqlalchemy import ColumnElement, Connection, Select, Table, and_, exists, func, select
 
 from orchestrator.books import FIELDS, Books
-from orchestrator.bulletins import settings_of
 from orchestrator.catalogue import category_kind
-from orchestrator.claims import Claims, of_user
 from orchestrator.errors import NotFound, Refused
 from orchestrator.ledger import audit_log, bulletins, choices
 from orchestrator.ledger.database import Ledger
@@ -23,9 +21,11 @@ from orchestrator.ledger.flow import moment
 from orchestrator.ledger.keys import Ids
 from orchestrator.ledger.schema import choice, decline, quarantine, run, run_user, unit
 from orchestrator.lifecycle import RunState, UnitState
-from orchestrator.links import Link, read, written
 from orchestrator.plan import Choice
 from orchestrator.ports import Merging
+from orchestrator.public.bulletins import settings_of
+from orchestrator.public.claims import Claims, of_user
+from orchestrator.public.links import Link, read, written
 from orchestrator.reasons import Reason
 from orchestrator.runs import Runs
 from orchestrator.sealing import Sealer
