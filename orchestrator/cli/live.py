@@ -6,7 +6,8 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from orchestrator.admission import SOAKS
-from orchestrator.cli.output import cell, console
+from orchestrator.cli.cells import cell
+from orchestrator.cli.output import console
 from orchestrator.cli.picture import at_gate, headline, phase_line, picture
 from orchestrator.lifecycle import TERMINAL_RUNS, CellState, RunState
 from orchestrator.run_standing import NOT_LED, PhaseProgress, Status

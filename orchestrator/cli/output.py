@@ -7,7 +7,6 @@ import json
 import os
 import sys
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import datetime
 from functools import cache
 from itertools import chain, islice
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from cyclopts import Parameter
 
 from orchestrator.cli import streams
+from orchestrator.cli.cells import cell
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -160,25 +160,6 @@ def _json_array(rows: Iterable[Mapping[str, Any]]) -> None:
 
 
 # Values -----------------------------------------------------------------------------------------
-
-
-def cell(value: object) -> str:
-    """One value for people: nothing in it that a terminal obeys."""
-    from orchestrator.plan_text.diagnostics import harmless
-
-    match value:
-        case None:
-            return "-"
-        case bool():
-            return "yes" if value else "no"
-        case int():
-            return f"{value:,}"
-        case float():
-            return f"{value:,.1f}"
-        case datetime():
-            return value.strftime("%Y-%m-%d %H:%M")
-        case _:
-            return harmless(str(value))
 
 
 def print_document(value: object, form: str) -> None:

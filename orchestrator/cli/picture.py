@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING
 
 from orchestrator.admission import SOAKS
-from orchestrator.cli.output import cell
+from orchestrator.cli.cells import cell
 from orchestrator.cli.sides import sides_of
 from orchestrator.lifecycle import TERMINAL_RUNS, CellState, RunState
 from orchestrator.run_standing import NOT_LED, PhaseProgress, Status

@@ -215,7 +215,8 @@ def operation(
 
 
 def _say_state(found: Operation) -> None:
-    from orchestrator.cli.output import cell, print_line
+    from orchestrator.cli.cells import cell
+    from orchestrator.cli.output import print_line
 
     what = f"{found['kind']} of run {found['run']}, {found['state']}, by {found['author']}"
     asked_for = f": {found['query']}" if found["query"] else ": all that had failed"

@@ -31,7 +31,7 @@ def reveal(
     """
     import sys
 
-    from orchestrator.cli.output import cell
+    from orchestrator.cli.cells import cell
     from orchestrator.cli.session import asking
 
     must_say_why(reason, WHY)

@@ -17,9 +17,10 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from orchestrator.cli.cells import cell
 from orchestrator.cli.exits import Exit
 from orchestrator.cli.live import follow, is_stuck, picture
-from orchestrator.cli.output import cell, console
+from orchestrator.cli.output import console
 from orchestrator.cli.waiting import approve_as_inspected
 from orchestrator.errors import Refused
 from orchestrator.lifecycle import CellState, RunState

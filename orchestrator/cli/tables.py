@@ -11,7 +11,7 @@ from typing import Any
 
 from msgspec import Struct
 
-from orchestrator.cli.output import cell
+from orchestrator.cli.cells import cell
 
 BLOCK = 200
 """So many rows are measured together; a later block may be wider than the one before."""
