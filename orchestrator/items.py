@@ -8,7 +8,7 @@ Between processes they travel as plain arrays, what is found with a number for i
 from collections.abc import Callable, Iterable
 from datetime import datetime
 from enum import StrEnum
-from typing import NewType
+from typing import Final, NewType
 
 from msgspec import Struct
 
@@ -122,6 +122,23 @@ class Framing(Struct, frozen=True, tag=2, array_like=True, gc=False):
 Found = Copy | Damaged | Framing
 
 
+HEAD_BYTES: Final = 256
+"""So many first bytes tell what a file is, whoever vouches for the rest."""
+
+
+class Vouched(Struct, frozen=True, kw_only=True, gc=False):
+    """A file's bytes that are those of a digest which was recorded before the loss."""
+
+    head: bytes
+    """The first `HEAD_BYTES` of them, or all."""
+    length: int
+    sha256: bytes
+    """32 bytes."""
+    content: bytes
+    """All of them, to be handed on unread: in a confined reader only a token that stands for
+    them, and has no bytes."""
+
+
 class File(Struct, frozen=True, kw_only=True):
     """One file (or database row) of recovered material.
 
@@ -131,6 +148,9 @@ class File(Struct, frozen=True, kw_only=True):
     wrong hash); `ItemRejected.data` then holds what could be read.
     `beside` holds files that the source itself ties to this one (a row's second column); their
     bytes are accounted for under their own names.
+    `vouched`, where a plan says that the source's digests were recorded before the loss, reads and
+    checks the bytes as `read` does and raises what that raises; what it gives needs no proof but
+    this one that it is what the service had once accepted.
     """
 
     name: str
@@ -138,6 +158,7 @@ class File(Struct, frozen=True, kw_only=True):
     read: Callable[[], bytes]
     modified: datetime | None = None
     beside: tuple["File", ...] = ()
+    vouched: Callable[[], Vouched] | None = None
 
 
 class Folder(Struct, frozen=True, kw_only=True):

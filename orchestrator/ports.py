@@ -43,6 +43,8 @@ class Surroundings(Struct, frozen=True, kw_only=True):
     """The names of all installed categories: what a source finds of any other belongs to none.
 
     Empty: they are not known, and nothing is judged by them."""
+    loss: datetime | None = None
+    """The plan's as_of; None: it is not known, and nothing is judged by it."""
 
 
 # Categories ------------------------------------------------------------------------------------

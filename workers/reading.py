@@ -8,7 +8,9 @@ items no more is in memory than 20 MB.
 from collections.abc import Callable, Iterator, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
+from functools import partial
 from hashlib import sha256
+from typing import TypeVar
 
 from msgspec import Struct
 
@@ -24,6 +26,7 @@ from orchestrator.items import (
     Ident,
     Item,
     Span,
+    Vouched,
 )
 from orchestrator.ports import Category, Rules
 from orchestrator.reasons import Reason
@@ -32,6 +35,8 @@ from workers.candidates import Base, Candidate, Candidates, Rank
 from workers.in_hand import UNWATCHED, Watch
 from workers.readers.pool import Here, Holding, Parser
 from workers.usefulness import Foremost, Kept, usefulness
+
+Got = TypeVar("Got", bytes, Vouched)
 
 CONTENT_BUDGET = 32 * 1024 * 1024
 """Bytes of contents that one unit keeps in memory, with what their own objects take."""
@@ -406,25 +411,28 @@ class _Files:
         self._listed = listed
 
     def _watched(self, file: File) -> File:
-        def read() -> bytes:
-            self._watch.before()
-            try:
-                data = file.read()
-                self._watch.take(self._source, file.name, data)
-            except ItemRejected:
-                self._beyond.pop(file.name, None)
-                raise
-            if len(data) != file.size:
-                self._beyond[file.name] = len(data) - file.size
-            return data
-
+        vouched = file.vouched
         return File(
             name=file.name,
             size=file.size,
-            read=read,
+            read=partial(self._obtain, file, file.read),
             modified=file.modified,
             beside=tuple(map(self._watched, file.beside)) if file.beside else (),
+            vouched=None if vouched is None else partial(self._obtain, file, vouched),
         )
+
+    def _obtain(self, file: File, get: Callable[[], Got]) -> Got:
+        self._watch.before()
+        try:
+            got = get()
+            data = got if isinstance(got, bytes) else got.content
+            self._watch.take(self._source, file.name, data)
+        except ItemRejected:
+            self._beyond.pop(file.name, None)
+            raise
+        if len(data) != file.size:
+            self._beyond[file.name] = len(data) - file.size
+        return got
 
 
 def _unowned(folder: Folder) -> Iterator[Found]:

@@ -146,16 +146,18 @@ class Workplace:
         row = connection.execute(
             select(run.c.plan, run.c.folder, run.c.inventory).where(run.c.id == run_id)
         ).one()
+        plan = plan_from_document(msgspec.json.decode(row.plan))
         inventory = msgspec.json.decode(row.inventory) if row.inventory else {}
         return Site(
             run=run_id,
             ids=Ids(connection, self.sealer, run_id),
-            plan=plan_from_document(msgspec.json.decode(row.plan)),
+            plan=plan,
             surroundings=Surroundings(
                 folder=Path(row.folder),
                 secret=self.secret,
                 clock=self.clock,
                 categories=frozenset(catalogue.categories()),
+                loss=plan.incident.as_of,
             ),
             capabilities=msgspec.convert(
                 inventory.get("capabilities", {}), dict[str, Capabilities]

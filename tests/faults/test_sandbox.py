@@ -3,12 +3,14 @@
 import json
 import os
 import platform
+import random
 import signal
 import struct
 import subprocess
 import sys
 import time
 from datetime import UTC, datetime
+from hashlib import sha256
 from pathlib import Path
 
 import psutil
@@ -18,12 +20,13 @@ from orchestrator import confinement, doctor
 from orchestrator.catalogue import category_kind
 from orchestrator.confinement import prove
 from orchestrator.errors import ItemRejected, Refused
-from orchestrator.items import Damaged, File, Folder, UserId
+from orchestrator.items import HEAD_BYTES, Copy, Damaged, File, Folder, UserId, Vouched
 from orchestrator.ports import Rules
 from orchestrator.readiness import prove_confinable
 from orchestrator.reasons import Reason
 from orchestrator.settings import Settings
 from tests.corpus import corpus_bytes, corpus_files
+from tests.unit.workers.formats.pictures import JPEG
 from workers.categories.contacts import Contacts
 from workers.categories.photos import Photos
 from workers.readers.pool import Here, Readers, Template
@@ -166,6 +169,16 @@ def imported(_):
     import wave
     from workers.formats.time_zones import zone
     zone("Asia/Tokyo")
+
+
+def claim(_):
+    """Say that a content is what the worker holds, which has sent nothing large."""
+    import gc
+    from workers.readers.messages import Haul, Kept, Kind, Line
+    from workers.readers.reader import ENCODER
+    (line,) = [one for one in gc.get_objects() if isinstance(one, Line)]
+    kept = Kept(index=0, number=1, part=0, offset=0, length=1)
+    line.say(Kind.FOUND, ENCODER.encode(Haul([], [kept])))
 
 
 DONE = "done"
@@ -408,6 +421,74 @@ def test_files_that_cannot_be_read_lie_about_their_size_or_have_odd_names_stay_w
         file("empty.vcf", b""),
     ]
     assert any(isinstance(one, Damaged) for one in both(readers, Contacts(), files))
+
+
+def vouched_file(name, data):
+    """A file that is never read but by who vouches for it."""
+
+    def read():
+        raise AssertionError(name)
+
+    def vouched():
+        head = data[:HEAD_BYTES]
+        return Vouched(head=head, length=len(data), sha256=sha256(data).digest(), content=data)
+
+    return File(name=name, size=len(data), read=read, vouched=vouched)
+
+
+def pictures(count, size=100_000):
+    """Different pictures, larger than what is sent by itself."""
+    for number in range(count):
+        yield JPEG[:2] + b"\xff\xfe\x00\x04%02d" % number + JPEG[2:] + bytes([number]) * size
+
+
+@pytest.mark.guarantee(13)
+def test_what_a_digest_vouches_for_never_travels_and_is_found_all_the_same(readers):
+    files = []
+    for number, data in enumerate(pictures(70)):
+        name = f"{number:03}.jpg"
+        files.append(vouched_file(name, data))
+        if number % 3 == 0:
+            files.append(file(f"{name}.json", b'{"title": "%s"}' % name.encode()))
+        if number % 7 == 0:
+            files.append(file(f"{number:03}-plain.jpg", data[: len(JPEG) + 6]))
+    found = both(readers, Photos(), files)
+    assert len(found) == 80
+    assert all(isinstance(one, Copy) for one in found)
+
+
+def test_large_files_come_several_at_once_in_whatever_order_they_are_asked_for(readers):
+    whole = [data[: len(JPEG) + 6] for data in pictures(40)]
+    large = [data[:-2] + bytes(70_000) + data[-2:] for data in whole]  # zeros: damaged
+    far = [file(f"z/{number:03}.json", b"{}") for number in range(5)]
+    tables = [file("y.csv", b"imgName,favorite\n001.jpg,yes\n")]
+    named = [file(f"{number:03}.jpg", data) for number, data in enumerate([*whole, *large])]
+    random.Random(1).shuffle(named)
+    found = both(readers, Photos(), [*tables, *named, *far])
+    assert sum(isinstance(one, Damaged) for one in found) >= len(large)
+
+
+def test_a_vouched_file_that_is_other_than_its_digest_or_no_picture_stays_what_it_is(readers):
+    def refused():
+        raise ItemRejected(Reason.CHECKSUM, "another", data=b"x" * 100_000)
+
+    text = b"no picture" * 10_000
+    words = Vouched(head=text[:HEAD_BYTES], length=100_000, sha256=bytes(32), content=text)
+    files = [
+        File(name="a.jpg", size=100_000, read=refused, vouched=refused),
+        File(name="b.jpg", size=100_000, read=lambda: text, vouched=lambda: words),
+        *(vouched_file(f"c{number}.jpg", data) for number, data in enumerate(pictures(3))),
+    ]
+    reasons = [one.reason for one in both(readers, Photos(), files) if isinstance(one, Damaged)]
+    assert reasons == [Reason.CHECKSUM, Reason.UNSUPPORTED]
+
+
+@pytest.mark.guarantee(16)
+def test_a_reader_is_given_no_content_that_was_not_sent_to_it(readers, hostile):
+    found, _ = parse(readers, hostile, CARD % (1, 1))
+    assert len(found) == 1
+    with pytest.raises(ItemRejected):
+        parse(readers, hostile, b"!claim")
 
 
 def chunk(kind, data):

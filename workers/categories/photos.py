@@ -6,6 +6,9 @@ the picture's end may be left out.
 
 Why an album's `metadata.json` is framing: it describes a folder, not a photo, and albums are not
 restored; its bytes are counted, and an album's photos are restored like all others.
+
+A picture that a digest from before the loss vouches for is taken as it is: it is what the service
+had accepted, and no decoder could tell more of it than that not a bit has changed.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,6 +18,7 @@ from hashlib import sha256
 from typing import Any, ClassVar, Final
 
 import msgspec
+from msgspec import Struct
 
 from orchestrator.errors import ItemRejected
 from orchestrator.items import (
@@ -28,13 +32,21 @@ from orchestrator.items import (
     Framing,
     Ident,
     Item,
+    Media,
     Span,
     UserId,
+    Vouched,
 )
 from orchestrator.ports import Recognised, Rules
 from orchestrator.reasons import Reason
 from workers.formats.idents import ident_beside
-from workers.formats.image_kinds import RAW_SUFFIXES, image_kind, is_wrong_suffix, suffix_of
+from workers.formats.image_kinds import (
+    MEDIA,
+    RAW_SUFFIXES,
+    image_kind,
+    is_wrong_suffix,
+    suffix_of,
+)
 from workers.formats.images import HEAD, Limits, Picture, examine
 from workers.formats.photo_album import Album, Row, description_of
 from workers.formats.photo_descriptions import (
@@ -158,6 +170,10 @@ class Photos:
         for row in album.rows(file.name):
             sidecars.add_row(row)
         try:
+            whole = _vouched(file, rules)
+            if whole is not None:
+                yield sidecars.copy(file, whole, rules)
+                return
             data = file.read()
         except ItemRejected as rejected:
             span = Span(file.name, 0, file.size)
@@ -178,7 +194,16 @@ class Photos:
             reason = Reason.STRUCTURE if missing[0] == TRIM else Reason.VALUE
             yield sidecars.damaged(ItemRejected(reason, detail), span, data)
             return
-        yield sidecars.copy(file, data, picture, wanted, rules)
+        content = data[: picture.end] if picture.end < len(data) else data
+        whole = _Whole(
+            content=content,
+            sha256=sha256(content).digest(),
+            media=picture.media,
+            length=len(data),
+            repairs=tuple(wanted),
+            degraded=("metadata",) if picture.metadata_damaged else (),
+        )
+        yield sidecars.copy(file, whole, rules)
 
     def _examine(self, file: File, data: bytes, rules: Rules) -> Picture:
         if len(data) > rules.item_bytes:
@@ -186,6 +211,34 @@ class Photos:
         if suffix_of(file.name) in RAW_SUFFIXES:
             raise ItemRejected(Reason.UNSUPPORTED, "a camera's raw picture")
         return examine(data, Limits(pixels=self.pixels, memory=self.memory))
+
+
+class _Whole(Struct, frozen=True, kw_only=True, gc=False):
+    """A picture that is restored, and what is known of it."""
+
+    content: bytes
+    sha256: bytes
+    media: Media
+    length: int
+    """Bytes of its file, those that are left out included."""
+    repairs: tuple[str, ...] = ()
+    degraded: tuple[str, ...] = ()
+
+
+def _vouched(file: File, rules: Rules) -> _Whole | None:
+    """The picture as a digest from before the loss vouches for it; None where it is examined.
+
+    Raises `ItemRejected` where the bytes cannot be had, or are others.
+    """
+    if file.vouched is None or suffix_of(file.name) in RAW_SUFFIXES:
+        return None
+    known: Vouched = file.vouched()
+    kind = image_kind(known.head[:HEAD])
+    if kind is None or known.length > rules.item_bytes:
+        return None
+    return _Whole(
+        content=known.content, sha256=known.sha256, media=MEDIA[kind], length=known.length
+    )
 
 
 class _Sidecars:
@@ -227,32 +280,28 @@ class _Sidecars:
             detail=rejected.detail,
         )
 
-    def copy(
-        self, file: File, data: bytes, picture: Picture, repairs: Sequence[str], rules: Rules
-    ) -> Copy:
+    def copy(self, file: File, picture: _Whole, rules: Rules) -> Copy:
         """The photo and its sidecars as one copy."""
-        span = Span(file.name, 0, len(data))
-        content = data[: picture.end] if picture.end < len(data) else data
-        content_hash = sha256(content).digest()
+        span = Span(file.name, 0, picture.length)
         described = [(_JSON, sidecar) for sidecar, _ in self._descriptions]
         described.extend((_CSV, row) for row in self._rows)
         attachments = _attachments(described)
         said = [description for _, description in self._descriptions]
         revised, implausible = self._revised(rules)
-        degraded = ["metadata"] if picture.metadata_damaged else []
+        degraded = [*picture.degraded]
         if implausible:
             degraded.append("modification-time")
         return Copy(
             item=Item(
-                ident=_ident(content_hash, said),
-                digest=_digest(content_hash, attachments),
+                ident=_ident(picture.sha256, said),
+                digest=_digest(picture.sha256, attachments),
                 media=picture.media,
-                content=content,
+                content=picture.content,
                 attachments=attachments,
                 revised=revised,
             ),
             spans=(span, *self.spans),
-            repairs=tuple(repairs),
+            repairs=picture.repairs,
             degraded=tuple(degraded),
             merit=1 if attachments else 0,
             favourite=self._favourite(),

@@ -15,6 +15,8 @@ import stat
 from array import array
 from bisect import bisect_left
 from collections.abc import Iterator
+from datetime import UTC, date, datetime
+from functools import cached_property
 from typing import Final
 
 from msgspec import Struct
@@ -37,6 +39,9 @@ _ENCODING: Final = re.compile(
     re.MULTILINE | re.IGNORECASE,
 )
 _OXUM: Final = re.compile(rb"^Payload-Oxum\s*:\s*(\d+)\.(\d+)\s*$", re.MULTILINE | re.IGNORECASE)
+_DATE: Final = re.compile(
+    rb"^Bagging-Date\s*:\s*(\d{4}-\d\d-\d\d)\s*$", re.MULTILINE | re.IGNORECASE
+)
 _LINE_BYTES: Final = 1024 * 1024
 _TAG_BYTES: Final = 1024 * 1024
 _CONFLICT: Final = "listed twice"
@@ -124,6 +129,23 @@ class BagManifest:
         """What bag-info.txt says about the payload's size, where it does."""
         match = _OXUM.search(_tag_file(self.root, "bag-info.txt"))
         return None if match is None else Oxum(int(match[1]), int(match[2]))
+
+    def made_after(self, loss: datetime | None) -> bool:
+        """Whether bag-info.txt names a day (RFC 8493: of the bag's making) after that of `loss`."""
+        if loss is None:
+            return False
+        made = self._made
+        return made is not None and made > loss.astimezone(UTC).date()
+
+    @cached_property
+    def _made(self) -> date | None:
+        match = _DATE.search(_tag_file(self.root, "bag-info.txt"))
+        if match is None:
+            return None
+        try:
+            return date.fromisoformat(match[1].decode())
+        except ValueError:
+            return None
 
     def altered_tag_files(self) -> list[str]:
         """Tag files whose bytes are not those that the strongest tag manifest lists."""

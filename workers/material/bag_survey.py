@@ -1,21 +1,28 @@
 """What an inspection of bags has to tell: counts of what does not fit, never names."""
 
 import os
+from datetime import datetime
 from stat import S_ISREG
 
 from workers.material.bag_manifests import BagManifest
 from workers.material.file_trees import Entry
 from workers.material.inspection import Inspection
+from workers.material.vouching import PROOFS, VOUCHED, Digests
 
 
 class BagSurvey:
     """Counts over one bag or many, which become notes of an inspection."""
 
-    def __init__(self, inspection: Inspection) -> None:
+    def __init__(self, inspection: Inspection, *, digests: Digests, loss: datetime | None) -> None:
         self._inspection = inspection
+        self._believed = digests is Digests.BEFORE_LOSS
+        self._loss = loss
         self._files = 0
         self._size = 0
         self._unlisted = 0
+        self._vouched = 0
+        self._weak = 0
+        self._later = 0
         self._faults = 0
         self._missing = 0
         self._strange = 0
@@ -24,12 +31,13 @@ class BagSurvey:
         self._altered: dict[str, int] = {}
         self._algorithms: set[str] = set()
 
-    def file(self, entry: Entry, *, vouched: bool) -> None:
-        """One file of the payload; `vouched`: the manifest lists it."""
+    def file(self, entry: Entry, *, listed: bool, vouched: bool) -> None:
+        """One file of the payload; `listed`: by the manifest, whose word is taken if `vouched`."""
         self._files += 1
         self._size += entry.size
         self._faults += bool(entry.fault)
-        self._unlisted += not vouched
+        self._unlisted += not listed
+        self._vouched += vouched
 
     def bag(self, bag: BagManifest | None, root: bytes) -> None:
         """One bag; None: a folder that is not a bag, or none that can be checked."""
@@ -39,6 +47,8 @@ class BagSurvey:
         self._inspection.piece(bag.algorithm, bag.digest())
         self._algorithms.add(bag.algorithm)
         self._missing += sum(not os.path.lexists(b"/".join((root, path))) for path in bag.paths())
+        self._weak += self._believed and bag.algorithm not in PROOFS
+        self._later += self._believed and bag.made_after(self._loss)
         self._strange += bag.strange
         self._fetch += bag.to_be_fetched()
         for name in bag.altered_tag_files():
@@ -72,6 +82,9 @@ class BagSurvey:
             (self._faults, "links, devices or folders cannot be read"),
             (self._strange, "lines of manifests name no user's file"),
             (self._fetch, "files are named by fetch.txt; nothing is ever fetched"),
+            (self._vouched, VOUCHED),
+            (self._weak, "bags have digests that can be forged (MD5, SHA-1): they prove nothing"),
+            (self._later, "bags say that they were made after the loss: they prove nothing"),
             (self._unchecked, "users' folders are not bags: none of their files is trusted"),
         )
         for count, sentence in counts:

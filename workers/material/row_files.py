@@ -3,16 +3,16 @@
 from array import array
 from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
-from hashlib import sha256
 from itertools import pairwise
 from typing import Final
 
 from orchestrator.errors import ItemRejected
-from orchestrator.items import File, UserId
+from orchestrator.items import File, UserId, Vouched
 from orchestrator.reasons import Reason
 from workers.material.databases import ValueUnreadable
 from workers.material.recovered_rows import RecoveredRow, RecoveredTable
 from workers.material.row_values import name_of
+from workers.material.vouching import checked, vouched
 
 WINDOW_BYTES: Final = 4 * 1024 * 1024
 """Values that are read together: so many bytes …"""
@@ -21,7 +21,10 @@ WINDOW_ROWS: Final = 200
 
 
 class RowFiles:
-    """The rows of one user's one category; `file_bytes` is the size above which none is read."""
+    """The rows of one user's one category; `file_bytes` is the size above which none is read.
+
+    `vouching`: what has a row's SHA-256 is what the service had accepted.
+    """
 
     def __init__(
         self,
@@ -30,11 +33,13 @@ class RowFiles:
         rows: Sequence[RecoveredRow],
         *,
         file_bytes: int,
+        vouching: bool = False,
     ) -> None:
         self._table = table
         self._owner = owner
         self._rows = rows
         self._file_bytes = file_bytes
+        self._vouching = vouching
         self._window: dict[int, RecoveredRow] = {}
 
     def __iter__(self) -> Iterator[File]:
@@ -51,6 +56,7 @@ class RowFiles:
             name=name,
             size=row.values[0].size,
             read=partial(self._read, at, 0),
+            vouched=partial(self._vouched, at) if self._vouching and row.sha256 else None,
             modified=row.modified,
             beside=tuple(
                 File(
@@ -64,7 +70,16 @@ class RowFiles:
             ),
         )
 
+    def _vouched(self, at: int) -> Vouched:
+        data, known = self._value(at, 0)
+        return vouched(data, "sha256", known or "")
+
     def _read(self, at: int, part: int) -> bytes:
+        data, known = self._value(at, part)
+        return data if known is None else checked(data, "sha256", known)
+
+    def _value(self, at: int, part: int) -> tuple[bytes, str | None]:
+        """A value, and the SHA-256 that it ought to have."""
         listed = self._rows[at]
         if listed.unreadable:
             raise ItemRejected(Reason.UNREADABLE, "the database cannot give this value")
@@ -82,9 +97,7 @@ class RowFiles:
             )
         if value.damaged:
             raise ItemRejected(Reason.ENCODING, f"not UTF-8: {', '.join(value.damaged)}", data=data)
-        if part == 0 and row.sha256 is not None and sha256(data).hexdigest() != row.sha256:
-            raise ItemRejected(Reason.CHECKSUM, "another SHA-256 than its row says", data=data)
-        return data
+        return data, None if part else row.sha256
 
     def _loaded(self, at: int) -> RecoveredRow:
         """A row with its bytes, together with those that are likely to be asked for next."""

@@ -16,6 +16,7 @@ from workers.material.recovered_rows import RecoveredRow, RecoveredTable
 from workers.material.row_files import RowFiles
 from workers.material.row_mapping import Rows
 from workers.material.row_values import name_of, user_of
+from workers.material.vouching import VOUCHED, Digests
 
 OWNERS_AT_ONCE: Final = 200
 """Users whose rows are listed by one statement."""
@@ -26,13 +27,20 @@ class RowSource:
     """Keeps a small pool of connections."""
 
     def __init__(
-        self, url: str, categories: Mapping[str, Rows], *, folder: Path, file_bytes: int
+        self,
+        url: str,
+        categories: Mapping[str, Rows],
+        *,
+        folder: Path,
+        digests: Digests,
+        file_bytes: int,
     ) -> None:
         self._database = ReadOnlyDatabase(url, folder=folder)
         self._tables = {
             category: RecoveredTable(self._database, rows, called=category)
             for category, rows in categories.items()
         }
+        self._vouching = digests is Digests.BEFORE_LOSS
         self._file_bytes = file_bytes
 
     def inspect(self) -> Inventory:
@@ -44,7 +52,7 @@ class RowSource:
         for table in self._tables.values():
             table.check()
         for table in self._tables.values():
-            inspection.include(_survey(table))
+            inspection.include(_survey(table, vouching=self._vouching))
         if not self._tables:
             inspection.note("no category is mapped to a table or query: nothing will be read")
         return inspection.inventory()
@@ -83,7 +91,13 @@ class RowSource:
             for owner in chunk:
                 files = ()
                 if listed := rows.pop(owner, None):
-                    files = RowFiles(table, owner, listed, file_bytes=self._file_bytes)
+                    files = RowFiles(
+                        table,
+                        owner,
+                        listed,
+                        file_bytes=self._file_bytes,
+                        vouching=self._vouching,
+                    )
                 yield Folder(owner=owner, files=files)
 
     def close(self) -> None:
@@ -91,12 +105,12 @@ class RowSource:
         self._database.close()
 
 
-def _survey(table: RecoveredTable) -> Inspection:
+def _survey(table: RecoveredTable, *, vouching: bool) -> Inspection:
     try:
-        inspection = _seen(table, table.everything())
+        inspection = _seen(table, table.everything(), vouching=vouching)
     except ValueUnreadable:
         try:
-            inspection = _seen(table, table.users_and_ids())
+            inspection = _seen(table, table.users_and_ids(), vouching=False)
         except ValueUnreadable:
             raise table.damaged() from None
         inspection.note(f"{table.called}: some values cannot be read any more")
@@ -108,14 +122,15 @@ def _survey(table: RecoveredTable) -> Inspection:
     return inspection
 
 
-def _seen(table: RecoveredTable, rows: Iterator[RecoveredRow]) -> Inspection:
+def _seen(table: RecoveredTable, rows: Iterator[RecoveredRow], *, vouching: bool) -> Inspection:
     inspection = Inspection()
-    empty = 0
+    empty = vouched = 0
     for row in rows:
         values = (fact for value in row.values for fact in (value.size, value.data))
         id_ = name_of(row.id)
         inspection.piece(table.called, row.owner, id_, str(row.modified), row.sha256, *values)
         inspection.dated(row.modified)
+        vouched += vouching and row.sha256 is not None
         empty += any(value.absent for value in row.values[:1])
         if row.owner is None:
             why = "rows without a user" if row.anonymous else "rows whose user id is not UTF-8"
@@ -123,4 +138,6 @@ def _seen(table: RecoveredTable, rows: Iterator[RecoveredRow]) -> Inspection:
             inspection.stray(f"{table.called}: {why}", size)
     if empty:
         inspection.note(f"{table.called}: {empty} rows have no data")
+    if vouched:
+        inspection.note(f"{table.called}: {vouched} {VOUCHED}")
     return inspection

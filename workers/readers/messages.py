@@ -26,6 +26,9 @@ LARGE: Final = 64 * 1024
 PAGE_FILES: Final = 512
 PAGE_BYTES: Final = 512 * 1024
 """So many small files are sent ahead, in one message."""
+SHEAF_FILES: Final = 64
+SHEAF_BYTES: Final = 4 * 1024 * 1024
+"""So many of the files that follow one that is asked for come with it, where files are large."""
 FLUSH_BYTES: Final = 128 * 1024
 FLUSH_FOUND: Final = 256
 
@@ -33,7 +36,7 @@ NOTE: Final = Layout("=qq")
 """What a reader has in its hands: the file's number in its folder from 1, the number beside it."""
 NOTHING: Final = (0, 0)
 SHARED_AT: Final = 4096
-"""Where in the note's file the bytes of a large file begin."""
+"""Where in the note's file the bytes of large files begin."""
 _HEADER: Final = Layout("=BQ")
 _CHUNK: Final = 256 * 1024
 
@@ -45,10 +48,10 @@ class Kind(IntEnum):
     """To the reader: `Begin`."""
     PAGE = 2
     """To the reader: `Page`, the answer to NEXT."""
-    BYTES = 3
-    """To the reader: a file's bytes, the answer to READ."""
-    REJECTED = 4
-    """To the reader: `Rejection`, the other answer to READ."""
+    SHEAF = 3
+    """To the reader: `Sheaf`, the answer to READ and VOUCH."""
+    ALONE = 4
+    """The same with nothing but the file that was asked for; the last sheaf stays."""
     DECODED = 5
     """To the reader: `Decoded`, the answer to DECODE."""
     FOUND = 6
@@ -58,16 +61,18 @@ class Kind(IntEnum):
     READ = 8
     """To the worker: asks for the bytes of the file in the note."""
     DECODE = 9
-    """To the worker: `Decode`, then the picture in a message of kind BYTES."""
+    """To the worker: `Decode`, then the picture in a message of kind PICTURE."""
     END = 10
     """To the worker: the folder is read."""
     FAILED = 11
     """To the worker: parsing ended with an error; its class and place in the program."""
-    SHARED = 12
-    """To the reader: how many bytes a large file has that lie in the note's file."""
+    PICTURE = 12
+    """To the worker: the bytes that belong to DECODE."""
+    VOUCH = 13
+    """To the worker: asks who vouches for the file in the note."""
 
 
-class Rejection(Struct, frozen=True, array_like=True, gc=False):
+class Rejection(Struct, frozen=True, tag=0, array_like=True, gc=False):
     """`ItemRejected` of a file."""
 
     reason: Reason
@@ -83,6 +88,34 @@ class Entry(Struct, frozen=True, array_like=True, gc=False):
     modified: datetime | None = None
     data: bytes | Rejection | None = None
     beside: tuple["Entry", ...] = ()
+    vouched: bool = False
+
+
+class Shared(Struct, frozen=True, tag=1, array_like=True, gc=False):
+    """A large file, whose bytes lie in the note's file."""
+
+    offset: int
+    """From `SHARED_AT`."""
+    length: int
+
+
+class Word(Struct, frozen=True, tag=2, array_like=True, gc=False):
+    """A large file that a digest vouches for: it stays where it is."""
+
+    head: bytes
+    length: int
+    sha256: bytes
+
+
+Sent = bytes | Rejection | Shared | Word
+
+
+class Sheaf(Struct, frozen=True, array_like=True):
+    """A file that was asked for, and some before or after it."""
+
+    first: int
+    """The number of the first one; the others follow."""
+    sent: list[Sent]
 
 
 class Page(Struct, frozen=True, array_like=True):
@@ -103,10 +136,13 @@ class Begin(Struct, frozen=True, array_like=True):
 
 
 class Kept(Struct, frozen=True, array_like=True, gc=False):
-    """A content that the worker still holds: a part of the large file that it sent last."""
+    """A content that the worker still holds: a part of a large file that it sent last."""
 
     index: int
     """Of what it is the content or data, in the haul."""
+    number: int
+    part: int
+    """Which file, as in the note."""
     offset: int
     length: int
 
@@ -254,4 +290,4 @@ BEGINNINGS: Final = msgspec.msgpack.Decoder(Begin)
 HAULS: Final = msgspec.msgpack.Decoder(Haul)
 DECODES: Final = msgspec.msgpack.Decoder(Decode)
 DECODINGS: Final = msgspec.msgpack.Decoder(Decoded)
-REJECTIONS: Final = msgspec.msgpack.Decoder(Rejection)
+SHEAVES: Final = msgspec.msgpack.Decoder(Sheaf)

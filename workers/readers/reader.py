@@ -8,13 +8,24 @@ import os
 import pickle
 from collections.abc import Callable, Iterator
 from functools import partial
+from hashlib import sha256
 from itertools import count
 from typing import Any, Final
 
 from msgspec.structs import replace
 
 from orchestrator.errors import ItemRejected
-from orchestrator.items import Copy, Damaged, File, Folder, Found, Framing, UserId
+from orchestrator.items import (
+    HEAD_BYTES,
+    Copy,
+    Damaged,
+    File,
+    Folder,
+    Found,
+    Framing,
+    UserId,
+    Vouched,
+)
 from orchestrator.ports import Category
 from workers.formats import image_decoding
 from workers.readers import messages
@@ -34,6 +45,10 @@ from workers.readers.messages import (
     Kind,
     Line,
     Rejection,
+    Sent,
+    Shared,
+    Sheaf,
+    Word,
 )
 
 _OURS: Final = ("orchestrator.", "workers.")
@@ -53,12 +68,11 @@ def serve(incoming: int, outgoing: int, note: int) -> None:
             return
 
 
-def _shared(note: int, length: int) -> bytes:
-    """The bytes of the large file in the note's file."""
-    data = os.pread(note, length, SHARED_AT)
-    while len(data) < length and (
-        more := os.pread(note, length - len(data), SHARED_AT + len(data))
-    ):
+def _shared(note: int, place: Shared) -> bytes:
+    """The bytes of a large file in the note's file."""
+    start, length = SHARED_AT + place.offset, place.length
+    data = os.pread(note, length, start)
+    while len(data) < length and (more := os.pread(note, length - len(data), start + len(data))):
         data += more
     return data
 
@@ -66,7 +80,7 @@ def _shared(note: int, length: int) -> bytes:
 def _answer(
     line: Line,
     held: mmap.mmap,
-    shared: Callable[[int], bytes],
+    shared: Callable[[Shared], bytes],
     categories: dict[bytes, Category],
 ) -> None:
     _, payload = line.hear()
@@ -99,7 +113,7 @@ class _Parsing:
     """One folder."""
 
     def __init__(
-        self, line: Line, held: mmap.mmap, shared: Callable[[int], bytes], begin: Begin
+        self, line: Line, held: mmap.mmap, shared: Callable[[Shared], bytes], begin: Begin
     ) -> None:
         self._line = line
         self._held = held
@@ -110,7 +124,10 @@ class _Parsing:
         self._found: list[Found] = []
         self._kept: list[Kept] = []
         self._size = 0
-        self._large: bytes | None = None
+        self._sheaf = Sheaf(0, [])
+        self._large = Token()
+        self._large_bytes = b""
+        """The large file that was read last."""
 
     def carry_out(self, category: Category) -> None:
         """Say everything that is in it."""
@@ -144,10 +161,13 @@ class _Parsing:
 
     def _is_known(self, content: bytes) -> bool:
         """Whether the worker still holds it: then only what part it is is noted."""
-        large = self._large
-        if large is None or len(content) <= LARGE or not large.startswith(content):
+        if isinstance(content, Token):
+            whose, length = content, content.length
+        elif len(content) > LARGE and self._large_bytes.startswith(content):
+            whose, length = self._large, len(content)
+        else:
             return False
-        self._kept.append(Kept(len(self._found), 0, len(content)))
+        self._kept.append(Kept(len(self._found), whose.number, whose.part, 0, length))
         return True
 
     # Files --------------------------------------------------------------------------------------
@@ -189,31 +209,78 @@ class _Parsing:
     ) -> File:
         pages, index = sheet.pages, number - sheet.first - 1
 
-        def read() -> bytes:
+        def obtain(kind: Kind) -> bytes | Shared | Word:
             NOTE.pack_into(self._held, 0, number, part)
-            data = pages[index].data if pages and not part else None
-            if data is None:
-                data = self._ask()
-            if isinstance(data, Rejection):
-                raise ItemRejected(data.reason, data.detail, data=data.data)
-            return data
+            sent = pages[index].data if pages and not part else None
+            if sent is None:
+                sent = self._obtain(number, part, kind)
+            if isinstance(sent, Rejection):
+                raise ItemRejected(sent.reason, sent.detail, data=sent.data)
+            return sent
+
+        def read() -> bytes:
+            match obtain(Kind.READ):
+                case Shared() as place:
+                    self._large_bytes = self._shared(place)
+                    self._large = Token.of(number, part, place.length)
+                    return self._large_bytes
+                case Word():
+                    raise Ended
+                case data:
+                    return data
+
+        def vouched() -> Vouched:
+            match obtain(Kind.VOUCH):
+                case Word(head, length, digest):
+                    content = Token.of(number, part, length)
+                    return Vouched(head=head, length=length, sha256=digest, content=content)
+                case Shared():
+                    raise Ended
+                case data:
+                    digest = sha256(data).digest()
+                    head = data[:HEAD_BYTES]
+                    return Vouched(head=head, length=len(data), sha256=digest, content=data)
 
         return File(
-            name=entry.name, size=entry.size, read=read, modified=entry.modified, beside=beside
+            name=entry.name,
+            size=entry.size,
+            read=read,
+            modified=entry.modified,
+            beside=beside,
+            vouched=vouched if entry.vouched else None,
         )
 
-    def _ask(self) -> bytes | Rejection:
-        """The bytes of the file in the note."""
+    def _obtain(self, number: int, part: int, kind: Kind) -> Sent:
+        """The bytes of the file in the note, or who vouches for them."""
+        unfit = Word if kind is Kind.READ else Shared
+        at = number - self._sheaf.first
+        if not part and 0 <= at < len(self._sheaf.sent):
+            sent = self._sheaf.sent[at]
+            if not isinstance(sent, unfit):
+                return sent
         if self._found:
-            self._flush(Kind.FOUND)  # the worker holds one large file, the one that it sent last
-        self._line.say(Kind.READ)
-        kind, payload = self._line.hear()
-        if kind is Kind.REJECTED:
-            return messages.REJECTIONS.decode(payload)
-        if kind is Kind.SHARED:
-            self._large = self._shared(int.from_bytes(payload, "little"))
-            return self._large
-        return payload
+            self._flush(Kind.FOUND)  # the worker holds no other large files than it sent last
+        self._line.say(kind)
+        answer, payload = self._line.hear()
+        sheaf = messages.SHEAVES.decode(payload)
+        if answer is Kind.SHEAF:
+            self._sheaf = sheaf
+        return sheaf.sent[number - sheaf.first]
+
+
+class Token(bytes):
+    """Stands for the content of a file that lies with the worker, and has no bytes."""
+
+    number = 0
+    part = 0
+    length = 0
+
+    @classmethod
+    def of(cls, number: int, part: int, length: int) -> "Token":
+        """The whole of that file."""
+        token = cls()
+        token.number, token.part, token.length = number, part, length
+        return token
 
 
 class _Files:
@@ -249,7 +316,7 @@ class _Decoding:
 
     def __call__(self, kind: str, data: bytes, budget: int, seconds: int) -> Any:
         self._line.say(Kind.DECODE, ENCODER.encode(Decode(kind, budget, seconds)))
-        self._line.say(Kind.BYTES, data)
+        self._line.say(Kind.PICTURE, data)
         _, payload = self._line.hear()
         told = messages.DECODINGS.decode(payload)
         return image_decoding.Ending(status=told.status, word=told.word)

@@ -4,23 +4,27 @@ One bag with `data/<user>/<category>/…`, or one bag for each user with `data/<
 that the manifest does not list, or lists with another digest, is quarantined as not to be trusted;
 one that it lists and that is gone is quarantined as unreadable. Inspection does not hash the
 payload: it would read terabytes that the run reads again. Nothing of fetch.txt is ever fetched.
+
+Where the plan says that the manifests were made before the loss, each file that is listed by a
+strong digest is vouched for, unless its bag says of itself that it was made later.
 """
 
-import hashlib
 import heapq
 import os
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from functools import partial
 from itertools import groupby
 from typing import Final, NoReturn
 from unicodedata import normalize
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from orchestrator.errors import ItemRejected, Unavailable
-from orchestrator.items import File, Folder, UserId
+from orchestrator.items import File, Folder, UserId, Vouched
 from orchestrator.ports import Inventory, Surroundings
 from orchestrator.reasons import Reason
 from workers.material.bag_manifests import BagManifest
@@ -29,6 +33,7 @@ from workers.material.file_trees import FILE_BYTES, Entry, Tree, text_of
 from workers.material.inspection import Inspection
 from workers.material.user_folders import Nobody
 from workers.material.user_trees import UserTree
+from workers.material.vouching import PROOFS, Digests, checked, vouched
 
 PAYLOAD: Final = b"data"
 
@@ -41,6 +46,10 @@ class Bag:
     """The bag's folder, or with `each_user` the folder that holds the users' bags."""
     each_user: bool = False
     """Each user has a bag: `<path>/<user>/data/<category>/…`."""
+    digests: Digests = Digests.UNDATED
+    """When the manifests were made. `before-loss`: while the service still worked, so that what
+    matches a SHA-2 digest is what it had accepted, and pictures need not be decoded again. Of
+    `undated` ones nobody can say; they only show what changed since."""
     file_bytes: int = FILE_BYTES
     """A file larger than this is quarantined unread."""
 
@@ -55,6 +64,8 @@ class Bag:
                 file_bytes=self.file_bytes,
             ),
             each_user=self.each_user,
+            digests=self.digests,
+            loss=surroundings.loss,
             categories=surroundings.categories,
         )
 
@@ -64,16 +75,27 @@ class Listed(Struct, frozen=True):
 
     algorithm: str
     digests: dict[bytes, str]
+    vouching: bool
+    """A file that matches is what the service had accepted."""
 
 
 class BagSource:
     """Keeps the manifest of one bag open, or opens each user's when it is needed."""
 
     def __init__(
-        self, *, root: bytes, tree: Tree, each_user: bool, categories: frozenset[str]
+        self,
+        *,
+        root: bytes,
+        tree: Tree,
+        each_user: bool,
+        digests: Digests,
+        loss: datetime | None,
+        categories: frozenset[str],
     ) -> None:
         self._root = root
         self._each_user = each_user
+        self._digests = digests
+        self._loss = loss
         self._whole: BagManifest | None = None
         self._users = UserTree(
             tree,
@@ -88,7 +110,7 @@ class BagSource:
         The inventory's manifest covers the bags' manifests, and names, sizes and times of files.
         """
         inspection = Inspection()
-        survey = BagSurvey(inspection)
+        survey = BagSurvey(inspection, digests=self._digests, loss=self._loss)
         if not self._each_user:
             self._bag_itself()
         for part, owned in groupby(self._users.survey(inspection), lambda one: one.part):
@@ -96,7 +118,8 @@ class BagSource:
                 listed = self._listed(part, category)
                 entries = (one.entry for one in files)
                 for entry, digest in matched(entries, dict(listed.digests)):
-                    survey.file(entry, vouched=digest is not None)
+                    known = digest is not None
+                    survey.file(entry, listed=known, vouched=known and listed.vouching)
         if self._each_user:
             for part, _ in self._users.users():
                 with self._bag(part) as bag:
@@ -145,11 +168,12 @@ class BagSource:
         missing = dict(listed.digests)
         for entry, digest in matched(self._users.entries(part, category), missing):
             file = tree.file(entry)
-            yield File(
-                name=file.name,
-                size=file.size,
-                read=partial(_checked, file.read, listed.algorithm, digest),
-                modified=file.modified,
+            if digest is None:
+                yield replace(file, read=partial(_unlisted, file.read))
+                continue
+            content = Content(file.read, listed.algorithm, digest)
+            yield replace(
+                file, read=content.read, vouched=content.vouched if listed.vouching else None
             )
         for name in sorted(missing):
             yield File(name=text_of(name), size=0, read=_missing)
@@ -157,9 +181,14 @@ class BagSource:
     def _listed(self, part: bytes, category: bytes) -> Listed:
         with self._bag(part) as bag:
             if bag is None:
-                return Listed("", {})
+                return Listed("", {}, vouching=False)
             levels = (category,) if self._each_user else (part, category)
-            return Listed(bag.algorithm, bag.below(*levels))
+            vouching = (
+                self._digests is Digests.BEFORE_LOSS
+                and bag.algorithm in PROOFS
+                and not bag.made_after(self._loss)
+            )
+            return Listed(bag.algorithm, bag.below(*levels), vouching=vouching)
 
     def _lists_anything(self, part: bytes) -> bool:
         with self._bag(part) as bag:
@@ -245,13 +274,24 @@ def normal_form(name: bytes) -> str:
     return normalize("NFC", text_of(name))
 
 
-def _checked(read: Callable[[], bytes], algorithm: str, digest: str | None) -> bytes:
-    data = read()
-    if digest is None:
-        raise ItemRejected(Reason.CHECKSUM, "no manifest lists it", data=data)
-    if hashlib.new(algorithm, data, usedforsecurity=False).hexdigest() != digest:
-        raise ItemRejected(Reason.CHECKSUM, f"another {algorithm} than listed", data=data)
-    return data
+class Content(Struct, frozen=True, gc=False):
+    """The bytes of a file and the digest that they ought to have."""
+
+    bytes_of: Callable[[], bytes]
+    algorithm: str
+    digest: str
+
+    def read(self) -> bytes:
+        """All of them. Raises `ItemRejected` where their digest is another."""
+        return checked(self.bytes_of(), self.algorithm, self.digest)
+
+    def vouched(self) -> Vouched:
+        """The same, as the digest vouches for them."""
+        return vouched(self.bytes_of(), self.algorithm, self.digest)
+
+
+def _unlisted(read: Callable[[], bytes]) -> bytes:
+    raise ItemRejected(Reason.CHECKSUM, "no manifest lists it", data=read())
 
 
 def _missing() -> NoReturn:

@@ -13,6 +13,7 @@ from orchestrator.options.references import Location
 from orchestrator.ports import Surroundings
 from workers.material.file_trees import FILE_BYTES
 from workers.material.row_mapping import Rows
+from workers.material.vouching import Digests
 
 if TYPE_CHECKING:
     from workers.material.row_source import RowSource
@@ -26,6 +27,10 @@ class Sql:
     """The database, as SQLAlchemy writes it; with a password only as env:NAME or file:/path."""
     categories: Mapping[str, Rows]
     """By category, where its rows are."""
+    digests: Digests = Digests.UNDATED
+    """When what the columns named `sha256` hold was recorded. `before-loss`: while the service
+    still worked, so that data that match are what it had accepted, and pictures need not be decoded
+    again. Of `undated` ones nobody can say; they only show what changed since."""
     file_bytes: int = FILE_BYTES
     """A value larger than this is quarantined unread."""
 
@@ -37,6 +42,7 @@ class Sql:
             surroundings.secret(self.url),
             self.categories,
             folder=surroundings.folder,
+            digests=self.digests,
             file_bytes=self.file_bytes,
         )
 

@@ -7,7 +7,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from orchestrator.errors import ItemRejected, Unavailable
-from orchestrator.items import Attachment, Copy, Damaged, File, Folder, Framing, UserId
+from orchestrator.items import (
+    HEAD_BYTES,
+    Attachment,
+    Copy,
+    Damaged,
+    File,
+    Folder,
+    Framing,
+    UserId,
+    Vouched,
+)
 from orchestrator.ports import Rules
 from orchestrator.reasons import Reason
 from orchestrator.reconcile import precedence
@@ -325,3 +335,56 @@ def test_every_byte_of_any_folder_is_accounted_for_once(contents, strict):
     assert found == list(
         Photos().read(Folder(owner=OWNER, files=files), STRICT if strict else RULES)
     )
+
+
+# What a digest from before the loss vouches for ------------------------------------------------
+
+
+def known(name, data, beside=()):
+    """A file whose bytes nobody may ask for but by the digest."""
+
+    def vouched():
+        return Vouched(
+            head=data[:HEAD_BYTES], length=len(data), sha256=sha256(data).digest(), content=data
+        )
+
+    return File(name=name, size=len(data), read=lambda: data, beside=tuple(beside), vouched=vouched)
+
+
+@pytest.mark.guarantee(13)
+@pytest.mark.parametrize("suffix", ALL)
+def test_a_vouched_picture_is_the_same_item_as_one_that_was_decoded(suffix):
+    data = ALL[suffix]
+    sidecar = file(f"IMG.{suffix}.json", SIDECAR)
+    assert read(known(f"IMG.{suffix}", data), sidecar) == read(file(f"IMG.{suffix}", data), sidecar)
+
+
+def test_a_vouched_picture_is_taken_as_the_service_had_it_without_any_repair():
+    for name, data in (("IMG.jpg", JPEG[:-9]), ("IMG.jpg", JPEG + b"junk"), ("IMG.png", JPEG)):
+        for rules in (RULES, STRICT):
+            (copy,) = read(known(name, data), rules=rules)
+            assert copy.item.content == data
+            assert copy.item.media.suffix == "jpg"
+            assert copy.repairs == ()
+
+
+def test_what_is_vouched_for_and_no_picture_is_examined_as_ever():
+    for name, data in (("IMG.jpg", b"text"), ("IMG.jpg", bytes(5000)), ("IMG.nef", ALL["tif"])):
+        assert read(known(name, data)) == read(file(name, data))
+    (blank,) = read(known("IMG.jpg", b"\r\n"))
+    assert isinstance(blank, Framing)
+
+
+def test_a_vouched_picture_is_no_larger_than_any_other():
+    small = Rules(repairs=frozenset(), loss=LOSS, item_bytes=len(JPEG) - 1)
+    (damaged,) = read(known("IMG.jpg", JPEG), rules=small)
+    assert damaged.reason is Reason.TOO_LARGE
+
+
+def test_bytes_that_are_not_the_vouched_ones_are_damage():
+    def refuse():
+        raise ItemRejected(Reason.CHECKSUM, "another sha256 than listed", data=JPEG)
+
+    altered = File(name="IMG.jpg", size=len(JPEG), read=lambda: JPEG, vouched=refuse)
+    (damaged,) = read(altered, file("IMG.jpg.json", SIDECAR))
+    assert (damaged.reason, damaged.data) == (Reason.CHECKSUM, JPEG + SIDECAR)

@@ -1,4 +1,5 @@
 import hashlib
+from datetime import UTC, datetime
 
 import bagit
 import pytest
@@ -8,6 +9,7 @@ from orchestrator.ports import Surroundings
 from orchestrator.reasons import Reason
 from tests.conformance.source_example import CATEGORIES
 from tests.conformance.source_examples.bag import seal
+from workers.material.vouching import Digests
 from workers.sources.bag import Bag
 
 CARD = "data/anna/contacts/a.vcf"
@@ -262,3 +264,95 @@ def test_a_users_folder_that_is_no_bag_is_not_trusted_and_harms_no_other(tmp_pat
     assert rejection(files_of(source, "anna")["a.vcf"]).reason is Reason.CHECKSUM
     assert files_of(source, "bert")["b.vcf"].read() == b"12345"
     assert any("1 users' folders are not bags" in note for note in source.inspect().notes)
+
+
+# Digests from before the loss ------------------------------------------------------------------
+
+PICTURE = "data/anna/photos/a.jpg"
+LOSS = datetime(2009, 10, 1, 7, tzinfo=UTC)
+
+
+def vouching(tmp_path, **options):
+    surroundings = Surroundings(
+        folder=tmp_path,
+        secret=str,
+        clock=lambda: None,
+        categories=frozenset(CATEGORIES),
+        loss=LOSS,
+    )
+    return Bag(path="bag", digests=Digests.BEFORE_LOSS, **options).open(surroundings)
+
+
+@pytest.mark.parametrize("algorithm", ["sha224", "sha256", "sha384", "sha512"])
+def test_a_strong_digest_from_before_the_loss_vouches_for_what_matches_it(
+    root, tmp_path, algorithm
+):
+    data = bytes(range(256)) * 3
+    write(root / PICTURE, data)
+    seal(root, algorithm)
+    source = vouching(tmp_path)
+    known = files_of(source, category="photos")["a.jpg"].vouched()
+    assert (known.head, known.length, known.content) == (data[:256], len(data), data)
+    assert known.sha256 == hashlib.sha256(data).digest()
+    assert any(note.startswith("1 files are vouched for") for note in source.inspect().notes)
+
+
+@pytest.mark.guarantee(13)
+def test_one_flipped_bit_and_what_no_line_lists_is_vouched_for_by_nobody(root, tmp_path):
+    write(root / PICTURE, b"12345")
+    seal(root)
+    write(root / PICTURE, b"12355")
+    write(root / "data/anna/photos/b.jpg")
+    files = files_of(vouching(tmp_path), category="photos")
+    for get in (files["a.jpg"].read, files["a.jpg"].vouched, files["b.jpg"].read):
+        with pytest.raises(ItemRejected) as raised:
+            get()
+        assert raised.value.reason is Reason.CHECKSUM
+        assert raised.value.data
+    assert files["b.jpg"].vouched is None
+
+
+def test_without_the_operators_word_no_manifest_vouches_for_anything(root, source):
+    write(root / CARD)
+    seal(root)
+    assert files_of(source)["a.vcf"].vouched is None
+    assert not any("vouched" in note for note in source.inspect().notes)
+
+
+@pytest.mark.parametrize("algorithm", ["md5", "sha1"])
+def test_digests_that_can_be_forged_prove_nothing_and_that_is_said(root, tmp_path, algorithm):
+    write(root / CARD)
+    seal(root, algorithm)
+    source = vouching(tmp_path)
+    file = files_of(source)["a.vcf"]
+    assert file.vouched is None
+    assert file.read() == b"12345"
+    notes = source.inspect().notes
+    assert "1 bags have digests that can be forged (MD5, SHA-1): they prove nothing" in notes
+    assert not any("vouched" in note for note in notes)
+
+
+@pytest.mark.parametrize(
+    ("day", "believed"),
+    [("2009-09-30", True), ("2009-10-01", True), ("2009-10-02", False), ("2009-13-45", True)],
+)
+def test_a_bag_that_says_it_was_made_after_the_loss_is_not_believed(root, tmp_path, day, believed):
+    write(root / CARD)
+    seal(root)
+    write(root / "bag-info.txt", f"Bagging-Date: {day}\n".encode())
+    source = vouching(tmp_path)
+    assert (files_of(source)["a.vcf"].vouched is not None) is believed
+    later = "1 bags say that they were made after the loss: they prove nothing"
+    assert (later in source.inspect().notes) is not believed
+
+
+def test_of_users_with_bags_of_their_own_each_bag_speaks_for_itself(root, tmp_path):
+    for user, algorithm in (("anna", "sha256"), ("bert", "md5"), ("carl", "")):
+        write(root / user / "data" / "photos" / "a.jpg")
+        if algorithm:
+            seal(root / user, algorithm)
+    source = vouching(tmp_path, each_user=True)
+    by_user = {user: files_of(source, user, "photos")["a.jpg"] for user in ("anna", "bert", "carl")}
+    assert [user for user, file in by_user.items() if file.vouched] == ["anna"]
+    assert rejection(by_user["carl"]).reason is Reason.CHECKSUM
+    assert any(note.startswith("1 files are vouched for") for note in source.inspect().notes)

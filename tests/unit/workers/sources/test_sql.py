@@ -8,10 +8,12 @@ import sqlalchemy
 from pydantic import TypeAdapter, ValidationError
 
 from orchestrator.errors import ItemRejected, Unavailable
+from orchestrator.items import Vouched
 from orchestrator.ports import Surroundings
 from orchestrator.reasons import Reason
 from workers.material import recovered_rows, row_columns, row_files
 from workers.material.row_mapping import Rows
+from workers.material.vouching import Digests
 from workers.sources.sql import Sql
 
 COLUMNS = {"user": "owner", "id": "id", "data": "data"}
@@ -226,6 +228,27 @@ def test_the_given_hash_is_checked_in_text_and_bytes(sqlite, opened):
     for file in files[3:]:
         assert rejection(file).reason is Reason.CHECKSUM
     assert rejection(files[3]).data == b"rotten"
+
+
+@pytest.mark.guarantee(13)
+def test_a_hash_from_before_the_loss_vouches_for_what_matches_it(sqlite, opened):
+    good = sha256(b"data")
+    sqlite.executemany(
+        "INSERT INTO cards (owner, id, data, hash) VALUES ('anna', ?, ?, ?)",
+        [(1, b"data", good.hexdigest()), (2, b"dat4", good.digest()), (3, b"data", None)],
+    )
+    sqlite.commit()
+    rows = Rows(table="cards", sha256="hash", **COLUMNS)
+    source = opened(rows, digests=Digests.BEFORE_LOSS)
+    same, flipped, unknown = files_of(source)
+    expected = Vouched(head=b"data", length=4, sha256=good.digest(), content=b"data")
+    assert same.vouched() == expected
+    with pytest.raises(ItemRejected) as raised:
+        flipped.vouched()
+    assert (raised.value.reason, raised.value.data) == (Reason.CHECKSUM, b"dat4")
+    assert unknown.vouched is None
+    assert any("2 files are vouched for" in note for note in source.inspect().notes)
+    assert all(file.vouched is None for file in files_of(opened(rows)))
 
 
 def test_what_lies_beside_is_a_file_of_its_own(sqlite, opened):
