@@ -116,7 +116,9 @@ def test_a_copy_that_ends_its_worker_twice_is_quarantined_and_its_siblings_are_r
     cargos = {word: brittle_cargo(tmp_path / word, "1.vcf", word) for word in ENDS}
     blameless = brittle_cargo(tmp_path / "blameless", "unreadable.vcf", "")
     path = os.pathsep.join((str(brittle), str(ROOT)))
-    with Installation(tmp_path / "home", environ={"PYTHONPATH": path}, children=6) as here:
+    with Installation(
+        tmp_path / "home", environ={"PYTHONPATH": path}, children=6, lease_seconds=6
+    ) as here:
         here.start()
         lone = here.submit(blameless.plan, blameless.folder)
         runs = {word: here.submit(cargo.plan, cargo.folder) for word, cargo in cargos.items()}
