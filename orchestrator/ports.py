@@ -341,8 +341,9 @@ class Target(Protocol):
     def write(self, category: str, writes: Sequence[Write]) -> list[Written]:
         """Carry out each write by itself or not at all; the answers are in the same order.
 
-        One item's refusal harms no other. Raises `Unavailable` when the target is away; what was
-        written by then is found by looking again.
+        A replace leaves what was there or what it puts there, never nothing. One item's refusal
+        harms no other. Raises `Unavailable` when the target is away; what was written by then is
+        found by looking again.
         """
         ...
 

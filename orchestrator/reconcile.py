@@ -4,6 +4,7 @@ The table of `docs/architecture.md`, row by row. It never chooses to overwrite w
 the loss unless the policy is `replace`.
 """
 
+from collections.abc import Iterator
 from datetime import datetime
 
 from msgspec import Struct
@@ -36,11 +37,11 @@ class Tombstone(Struct, frozen=True, kw_only=True, gc=False):
     version: str = ""
 
 
-class Hand(Struct, frozen=True, kw_only=True, gc=False):
-    """What our journal says we did about this ident."""
+class Hand(Struct, frozen=True, kw_only=True, array_like=True, gc=False):
+    """What our journal says we did about this ident: one step of ours, and those before it."""
 
     digest: Digest
-    """Of what we meant to write."""
+    """Of what we meant to write; empty where an undo of ours meant to take it away."""
     verified: bool
     """We read it back and it was equal."""
     outcome: Outcome
@@ -50,12 +51,71 @@ class Hand(Struct, frozen=True, kw_only=True, gc=False):
     """Where that was."""
     origins: str = ""
     """Of what was merged: what came from where."""
+    over: bool = False
+    """Something with a content was there, in whose place it was to go."""
     buried: str = ""
     """The version of the tombstone that an undo of ours left; nothing else is by our hand."""
     returned: bool = False
     """An undo of ours put back what its user had; only when that was is by our hand."""
     dated: datetime | None = None
     """With `returned`: when its user had changed it."""
+    earlier: "Hand | None" = None
+    """The step before, where nobody read this one back: any of them may be what is there."""
+
+    def left(self, digest: Digest | None) -> "Hand | None":
+        """The newest step at this place that left just that; None: it is none of our work."""
+        return next((step for step in self._steps() if digest and step.digest == digest), None)
+
+    @property
+    def read_back(self) -> bool:
+        """One of the steps was seen at this place: what is there besides is somebody else's."""
+        return any(step.verified for step in self._since_undone())
+
+    @property
+    def stood(self) -> bool:
+        """Something was at this place, ours or not: where nothing is now, somebody deleted it.
+
+        A target puts one content in another's place at once, or not at all.
+        """
+        return any(step.verified or step.over or step.returned for step in self._since_undone())
+
+    def buried_by(self, version: str) -> bool:
+        """Whether a tombstone of that version is an undo's of ours."""
+        return any(step.buried and step.buried == version for step in self._steps())
+
+    @property
+    def at_another_place(self) -> "Hand | None":
+        """The newest step before this one that was not at this place."""
+        step = self.earlier
+        while step is not None and step.ref == self.ref:
+            step = step.earlier
+        return step
+
+    def _steps(self) -> Iterator["Hand"]:
+        step: Hand | None = self
+        while step is not None:
+            if step.ref == self.ref:
+                yield step
+            step = step.earlier
+
+    def _since_undone(self) -> Iterator["Hand"]:
+        for step in self._steps():
+            if not step.digest:
+                return
+            yield step
+            if step.returned:
+                return
+
+
+def followed(earlier: Hand | None, step: Hand) -> Hand:
+    """A step of ours that nobody has read back, upon those before it."""
+    if earlier is not None and not earlier.verified and _same(earlier, step):
+        return replace(step, over=step.over or earlier.over, earlier=earlier.earlier)
+    return replace(step, earlier=earlier)
+
+
+def _same(one: Hand, other: Hand) -> bool:
+    return one.digest == other.digest and one.ref == other.ref and one.returned == other.returned
 
 
 class Create(Struct, frozen=True, kw_only=True, gc=False):
@@ -133,17 +193,13 @@ def decide(
     equal, or the same thing typed in again. `can_replace`: it replaces exactly the version that
     was looked at; where it does not, the live item stays.
     """
-    if hand is not None and hand.returned:
-        if isinstance(live, Standing) and live.digest == hand.digest:
-            live = replace(live, modified=_later(hand.dated, live.revised))
-        hand = None
     match live:
         case Tombstone():
             return _after_deletion(item, live, hand=hand, as_of=as_of)
         case Standing():
             decision = _beside_live(item, live, merit=merit, hand=hand, policy=policy, as_of=as_of)
         case None:
-            if hand is not None and hand.verified:
+            if hand is not None and hand.stood:
                 return Leave(outcome=Outcome.DECLINED)
             decision = _with_other_ident(item, elsewhere, policy=policy, as_of=as_of)
     if isinstance(decision, Replace) and not can_replace:
@@ -175,30 +231,34 @@ def of_beside(live: Standing | Tombstone | None, hand: Hand, digest: Digest) -> 
     `digest`: of what would be put there now. None: it never got there.
     """
     match live:
-        case Standing(digest=found) if found == digest == hand.digest and hand.this_run:
-            return Leave(outcome=Outcome.RESTORED, note=Note.BESIDE)
-        case Standing(digest=found) if found == digest:
-            return Leave(outcome=Outcome.PRESENT)
-        case Standing(digest=found) if found == hand.digest and hand.this_run:
-            return Replace(ref=live.ref, version=live.version, beside=True)
-        case Standing():
+        case Standing(digest=found):
+            left = hand.left(found)
+            ours = left is not None and left.this_run
+            if found == digest:
+                return _RESTORED_BESIDE if ours else Leave(outcome=Outcome.PRESENT)
+            if ours:
+                return Replace(ref=live.ref, version=live.version, beside=True)
             return Leave(outcome=Outcome.SUPERSEDED)
         case Tombstone():
             return Leave(outcome=Outcome.DECLINED)
         case None:
-            return Leave(outcome=Outcome.DECLINED) if hand.verified else None
+            return Leave(outcome=Outcome.DECLINED) if hand.stood else None
+
+
+_RESTORED_BESIDE = Leave(outcome=Outcome.RESTORED, note=Note.BESIDE)
 
 
 def of_merged(live: Standing | None, hand: Hand) -> Leave | None:
     """What we merged into the user's own item, of another ident, at `hand.ref`.
 
-    None: it never got there, or the user has let go of the whole.
+    None: it never got there.
     """
-    if live is not None and live.digest == hand.digest:
-        return Leave(outcome=Outcome.MERGED if hand.this_run else Outcome.PRESENT)
-    if not hand.verified:
-        return None
-    return Leave(outcome=Outcome.DECLINED if live is None else Outcome.SUPERSEDED)
+    if live is None:
+        return Leave(outcome=Outcome.DECLINED) if hand.stood else None
+    left = hand.left(live.digest)
+    if left is not None:
+        return Leave(outcome=Outcome.MERGED if left.this_run else Outcome.PRESENT)
+    return Leave(outcome=Outcome.SUPERSEDED) if hand.read_back else None
 
 
 def _after_deletion(
@@ -206,9 +266,9 @@ def _after_deletion(
 ) -> Decision:
     """A deletion after the loss is the user's word; one before it counts against older copies."""
     at = grave.at
-    if hand is not None and hand.buried and hand.buried == grave.version:
+    if hand is not None and hand.buried_by(grave.version):
         return Revive(ref=grave.ref, version=grave.version)
-    if at is None or at > as_of or (hand is not None and hand.verified):
+    if at is None or at > as_of or (hand is not None and hand.read_back):
         return Leave(outcome=Outcome.DECLINED)
     if item.revised is None or item.revised <= at:
         return Leave(outcome=Outcome.DECLINED)
@@ -225,13 +285,17 @@ def _beside_live(
     as_of: datetime,
 ) -> Decision:
     """Rows of the table in which the target holds something under the item's own ident."""
+    left = None if hand is None else hand.left(live.digest)
+    if left is not None and left.returned:
+        live = replace(live, modified=_later(left.dated, live.revised))
+        left = hand = None
     if live.digest == item.digest:
-        if hand is not None and hand.this_run and live.digest == hand.digest:
-            return Leave(outcome=hand.outcome, note=hand.note)
+        if left is not None and left.this_run:
+            return Leave(outcome=left.outcome, note=left.note)
         return Leave(outcome=Outcome.PRESENT)
-    if hand is not None and live.digest == hand.digest:
-        return _over_our_own(item, live, merit=merit, hand=hand, policy=policy, as_of=as_of)
-    if hand is not None and hand.verified and policy is not OnConflict.REPLACE:
+    if left is not None:
+        return _over_our_own(item, live, merit=merit, hand=left, policy=policy, as_of=as_of)
+    if hand is not None and hand.read_back and policy is not OnConflict.REPLACE:
         return Leave(outcome=Outcome.SUPERSEDED)  # changed since we wrote it: the user's own now
     return _by_policy(live, policy=policy, newer=_is_better(item, live, merit=merit, as_of=as_of))
 

@@ -113,15 +113,12 @@ class Deciding:
         self._combining = Combining(
             task.target, task.category, task.phase.restore, preview=task.preview
         )
-        self._stood: set[tuple[UserId, Ident]] = set()
-        """What was to be replaced: where it is gone at the next look, its user deleted it."""
-        self._proven: set[tuple[UserId, Ident]] = set()
-        """Of these, what an earlier run read back: no write of ours can have removed it."""
+        self._stood: dict[tuple[UserId, Ident], str] = {}
+        """Where what was to be replaced is: if it is gone at the next look, its user deleted it."""
 
     def begin_chunk(self) -> None:
         """The items that come now were not decided about before."""
         self._stood.clear()
-        self._proven.clear()
 
     def decide(self, chunk: Sequence[Open], *, anew: bool) -> Decided:
         """What is to be written; what is left as it is gets its outcome here.
@@ -275,22 +272,20 @@ class Deciding:
         owner = one.unit.owner
         hand = one.unit.hands.get(item.ident)
         live = self._there(scene, owner, item)
-        if hand is not None and hand.note is Note.BESIDE:
-            marked = self._beside(item)
-            found = of_beside(self._there(scene, owner, marked), hand, marked.digest)
+        while hand is not None:
+            if hand.note is Note.BESIDE:
+                marked = self._beside(item)
+                found = of_beside(self._there(scene, owner, marked), hand, marked.digest)
+            elif hand.outcome is Outcome.MERGED and not _is_at(live, hand.ref):
+                found = of_merged(scene.by_ref(owner, hand.ref), hand)
+            else:
+                break
             if isinstance(found, Replace) and not self._can_replace:
                 return Leave(outcome=Outcome.SUPERSEDED)
             if found is not None:
                 return found
-            hand = None
-        elif hand is not None and hand.outcome is Outcome.MERGED and not _is_at(live, hand.ref):
-            found = of_merged(scene.by_ref(owner, hand.ref), hand)
-            if found is not None:
-                return found
-            hand = None
-        in_doubt = hand is not None and hand.this_run and not hand.verified
-        place = owner, item.ident
-        if live is None and (place in self._proven or (place in self._stood and not in_doubt)):
+            hand = hand.at_another_place
+        if live is None and self._was_deleted(scene, owner, item.ident):
             return Leave(outcome=Outcome.DECLINED)
         elsewhere = None
         if live is None:
@@ -307,13 +302,15 @@ class Deciding:
             as_of=self._task.site.plan.incident.as_of,
             can_replace=self._can_replace,
         )
-        if live is not None and isinstance(decision, Replace | Merge):
-            self._stood.add(place)
-            if hand is not None and hand.verified:
-                self._proven.add(place)
+        if isinstance(decision, Replace | Merge):
+            self._stood[owner, item.ident] = decision.ref
         if isinstance(decision, Create) and decision.beside:
             return self._free_beside(one, scene)
         return decision
+
+    def _was_deleted(self, scene: Scene, owner: UserId, ident: Ident) -> bool:
+        ref = self._stood.get((owner, ident))
+        return ref is not None and scene.by_ref(owner, ref) is None
 
     def _free_beside(self, one: Open, scene: Scene) -> Create | Leave:
         """Put it beside, unless something is there already."""

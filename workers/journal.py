@@ -7,7 +7,7 @@ from typing import Any, Self
 
 import msgspec
 from msgspec import Struct
-from msgspec.structs import astuple, replace
+from msgspec.structs import replace
 from sqlalchemy import Connection, select
 
 from orchestrator.books import Note, Outcome
@@ -16,7 +16,7 @@ from orchestrator.ledger.database import among
 from orchestrator.ledger.keys import KeyRing, Sealed, opened
 from orchestrator.ledger.schema import journal
 from orchestrator.ports import Live
-from orchestrator.reconcile import Hand
+from orchestrator.reconcile import Hand, followed
 from orchestrator.sealing import Sealer
 from workers.packed import Shelf
 
@@ -73,10 +73,7 @@ class Intent(Struct, frozen=True, array_like=True, gc=False):
 
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(list[Intent]).decode
-_Hand = tuple[
-    Digest, bool, Outcome, Note | None, bool, str, str, str, bool, datetime | None
-]  # the fields of `Hand`, in their order
-_decode_hand = msgspec.msgpack.Decoder(_Hand).decode
+_decode_hand = msgspec.msgpack.Decoder(Hand).decode
 
 Hands = Shelf[Hand]
 """By ident, what is by our hand of one user's items at one place."""
@@ -84,29 +81,7 @@ Hands = Shelf[Hand]
 
 def no_hands() -> Hands:
     """Nothing is, yet."""
-    return Shelf(_pack_hand, _unpack_hand)
-
-
-def _pack_hand(hand: Hand) -> bytes:
-    return _encode(astuple(hand))
-
-
-def _unpack_hand(data: bytes) -> Hand:
-    digest, verified, outcome, note, this_run, ref, origins, buried, returned, dated = _decode_hand(
-        data
-    )
-    return Hand(
-        digest=digest,
-        verified=verified,
-        outcome=outcome,
-        note=note,
-        this_run=this_run,
-        ref=ref,
-        origins=origins,
-        buried=buried,
-        returned=returned,
-        dated=dated,
-    )
+    return Shelf(_encode, _decode_hand)
 
 
 def seal_intents(ring: KeyRing, user_hash: bytes, intents: Sequence[Intent]) -> bytes:
@@ -138,8 +113,8 @@ def hands(
 ) -> dict[bytes, Hands]:
     """By user and ident, what our journals say that we did at this place.
 
-    Later rows count more than earlier ones, but what was verified stays verified. What was undone
-    is not by our hand any more; of runs that were closed nobody can tell.
+    Step upon step as far down as the last one that was read back. What was undone is not by our
+    hand any more; of runs that were closed nobody can tell.
     """
     rows = connection.execute(
         select(journal.c.user_hash, journal.c.run, journal.c.verified, journal.c.sealed)
@@ -153,39 +128,33 @@ def hands(
             of_user = found[row.user_hash] = no_hands()
         for intent in intents or ():
             ident = Ident(intent.ident)
-            if intent.undoing == Undoing.UNDONE:
-                _let_go(of_user, ident, intent)
-                continue
             known = of_user.get(ident)
-            if known is not None and known.verified and not row.verified and row.run != run:
-                continue
-            hand = Hand(
-                digest=Digest(intent.digest),
-                verified=row.verified or (known is not None and known.verified),
-                outcome=intent.outcome,
-                note=Note(intent.note) if intent.note else None,
-                this_run=row.run == run and not intent.undoing,
-                ref=intent.ref,
-                origins=intent.origins,
-            )
-            of_user.put(ident, hand)
+            step = _step(intent, known, this_run=row.run == run)
+            if not (row.verified or intent.proves):
+                of_user.put(ident, followed(known, step))
+            elif step.digest or step.buried:
+                undone = intent.undoing == Undoing.UNDONE
+                of_user.put(ident, replace(step, verified=not undone, earlier=None))
+            else:
+                of_user.pop(ident)  # taken away, and no tombstone shows it
     return found
 
 
-def _let_go(of_user: Hands, ident: Ident, intent: Intent) -> None:
-    """Nothing of this item is by our hand any more, but for when it was put back or removed."""
-    known = of_user.pop(ident)
-    if intent.proves and known is not None:
-        of_user.put(ident, replace(known, buried=intent.left))
-    elif intent.digest or intent.left:
-        put_back = Hand(
-            digest=Digest(intent.digest),
-            verified=False,
-            outcome=Outcome.RESTORED,
-            this_run=False,
-            ref=intent.ref,
-            returned=bool(intent.digest),
-            dated=intent.dated,
-            buried=intent.left,
-        )
-        of_user.put(ident, put_back)
+def _step(intent: Intent, known: Hand | None, *, this_run: bool) -> Hand:
+    """What one row says of one item; what only proves another row adds to what that one said."""
+    if intent.proves and known is not None and known.digest == intent.digest:
+        return replace(known, buried=intent.left)
+    undone = intent.undoing == Undoing.UNDONE
+    return Hand(
+        digest=Digest(intent.digest),
+        verified=False,
+        outcome=Outcome.RESTORED if undone else intent.outcome,
+        note=Note(intent.note) if intent.note and not undone else None,
+        this_run=this_run and not intent.undoing,
+        ref=intent.ref,
+        origins="" if undone else intent.origins,
+        over=intent.before is not None and bool(intent.digest),
+        buried=intent.left,
+        returned=undone and bool(intent.digest),
+        dated=intent.dated,
+    )

@@ -18,7 +18,7 @@ from orchestrator.ledger import outcomes
 from orchestrator.ledger.outcomes import JournalRow
 from orchestrator.ports import Fate, Live, Place, Write, Written
 from orchestrator.reasons import Reason
-from orchestrator.reconcile import Hand
+from orchestrator.reconcile import Hand, followed
 from workers.assignment import Assignment, declined
 from workers.deciding import Open, Planned, left_out
 from workers.journal import Before, Intent, seal_intents
@@ -162,7 +162,9 @@ class Writing:
                 note=plan.note,
                 ref=plan.write.ref,
                 origins=plan.origins,
+                over=plan.overwrites,
             )
+            hand = followed(plan.hand, hand)
             plan.open.unit.hands.put(plan.open.winner.copy.item.ident, hand)
         return planned, {
             user: (number, by_user[user]) for user, number in zip(by_user, numbers, strict=True)

@@ -59,6 +59,12 @@ Disturb = Callable[[str, Write | Removal], Disturbance | None]
 It may change the store itself (a user who was faster), or raise `Unavailable`.
 """
 
+Followed = Callable[[str, Write | Removal], None]
+"""Told with its category of each write or removal that took effect, before anybody looks.
+
+It may change the store itself: a user who comes right after.
+"""
+
 Key = tuple[str, UserId, str]
 """Category, owner, ref."""
 
@@ -72,6 +78,7 @@ class Store:
 
     held: dict[Key, Held] = field(default_factory=dict[Key, Held])
     disturb: Disturb | None = None
+    followed: Followed | None = None
     away: bool = False
     """Every call raises `Unavailable` while this is set."""
     writes: int = 0
@@ -264,8 +271,12 @@ class MemoryTarget:
         self, category: str, change: Write | Removal, disturbance: Disturbance
     ) -> Written:
         if isinstance(change, Removal):
-            return self._delete(category, change)
-        return self._store(category, change, disturbance)
+            written = self._delete(category, change)
+        else:
+            written = self._store(category, change, disturbance)
+        if self.store.followed and written.fate is Fate.DONE:
+            self.store.followed(category, change)
+        return written
 
     def _delete(self, category: str, removal: Removal) -> Written:
         before = self.store.held.get((category, removal.owner, removal.ref))

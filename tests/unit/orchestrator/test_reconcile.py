@@ -19,6 +19,7 @@ from orchestrator.reconcile import (
     Tombstone,
     concluded,
     decide,
+    followed,
     of_beside,
     of_merged,
     precedence,
@@ -54,8 +55,13 @@ def decided(item=ITEM, *, at=None, hand=None, elsewhere=None, policy=OnConflict.
     )
 
 
-def hand(digest=OURS, *, verified=True, this_run=True, outcome=Outcome.RESTORED, note=None):
-    return Hand(digest=digest, verified=verified, this_run=this_run, outcome=outcome, note=note)
+def hand(digest=OURS, *, verified=True, this_run=True, outcome=Outcome.RESTORED, **more):
+    return Hand(digest=digest, verified=verified, this_run=this_run, outcome=outcome, **more)
+
+
+def meant(digest=OURS, *, upon=None, **more):
+    """What nobody has read back, upon what was done before."""
+    return followed(upon, hand(digest, verified=False, **more))
 
 
 LEFT, REPLACED = Leave(outcome=Outcome.SUPERSEDED), Replace(ref="r", version="v1")
@@ -248,6 +254,42 @@ def test_what_was_put_beside_gives_way_to_a_better_copy_until_its_user_changes_i
     assert of_beside(at, by_us, OURS) == expected
 
 
+EARLIER_RUN = hand(OLD, this_run=False)
+
+
+@pytest.mark.parametrize(
+    ("at", "by_us", "expected"),
+    [
+        (live(OURS), meant(upon=EARLIER_RUN), Leave(outcome=Outcome.RESTORED)),
+        (live(OLD, AFTER), meant(upon=hand(OLD)), REPLACED),
+        (live(OLD, AFTER), meant(THEIRS, upon=meant(upon=hand(OLD))), REPLACED),
+        (live(THEIRS, EARLIER), meant(upon=EARLIER_RUN), LEFT),
+        (live(THEIRS, EARLIER), meant(), REPLACED),
+        (None, meant(upon=EARLIER_RUN), DECLINED),
+        (None, meant(over=True), DECLINED),
+        (None, meant(upon=meant(over=True)), DECLINED),
+        (None, meant(), Create()),
+        (None, hand(OLD, returned=True), DECLINED),
+        (None, meant(upon=meant(Digest(b""), upon=EARLIER_RUN)), Create()),
+        (GRAVE, meant(upon=hand(Digest(b""), buried="v")), Revive(ref="r", version="v")),
+    ],
+)
+def test_of_what_was_meant_and_not_read_back_whatever_is_there_counts(at, by_us, expected):
+    assert decided(at=at, hand=by_us) == expected
+
+
+def test_a_step_that_is_repeated_is_one_step():
+    once = meant(upon=meant(over=True, upon=EARLIER_RUN))
+    assert once == meant(over=True, upon=EARLIER_RUN)
+    assert once.earlier == EARLIER_RUN
+
+
+def test_steps_at_another_place_say_nothing_of_this_one():
+    beside = meant(OLD, ref="beside", upon=hand(OURS, ref="own"))
+    assert of_beside(None, beside, OLD) is None
+    assert beside.at_another_place == hand(OURS, ref="own")
+
+
 @pytest.mark.parametrize(("live_merit", "expected"), [(5, REPLACED), (10, LEFT), (11, LEFT)])
 def test_where_the_best_wins_it_wins_at_any_time(live_merit, expected):
     at = replace(live(modified=AFTER), merit=live_merit)
@@ -267,7 +309,9 @@ hands = st.builds(
     verified=st.booleans(),
     this_run=st.booleans(),
     outcome=st.sampled_from([Outcome.RESTORED, Outcome.MERGED]),
+    over=st.booleans(),
 )
+hands = hands | st.builds(followed, hands, hands)
 
 
 @given(
