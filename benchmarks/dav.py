@@ -30,6 +30,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import httpx
+import psutil
 
 from benchmarks.validation import cards
 from orchestrator.items import Item, UserId
@@ -215,17 +216,45 @@ def measure(kind: type[DavServer], *, users: int, number: int, rounds: int, dura
             "vdirsyncer sync": vdirsyncer,
         }
         rates: dict[str, list[float]] = {name: [] for name in ways}
+        spent: dict[str, list[tuple[float, float]]] = {name: [] for name in ways}
         for turn in range(rounds):
             order = list(ways)
             turn %= len(order)  # noqa: PLW2901  the first of this round
             for name in order[turn:] + order[:turn]:
                 found = books(users, number)
                 prepare(server, found, books=name != ANEW)
+                before = processor(server)
                 rates[name].append(users * number / ways[name](server, found))
+                after = processor(server)
+                spent[name].append(
+                    (
+                        1000 * (after[0] - before[0]) / (users * number),
+                        1000 * (after[1] - before[1]) / (users * number),
+                    )
+                )
         report(kind.kind, rates, users=users, number=number)
+        tell_spent(spent)
     finally:
         server.stop()
         shutil.rmtree(server.folder)
+
+
+def processor(server: DavServer) -> tuple[float, float]:
+    """Seconds of the processor that the server, and this program with its children, had so far."""
+    assert server.process is not None
+    its = psutil.Process(server.process).cpu_times()
+    own = os.times()
+    return (
+        its.user + its.system + its.children_user + its.children_system,
+        own.user + own.system + own.children_user + own.children_system,
+    )
+
+
+def tell_spent(spent: dict[str, list[tuple[float, float]]]) -> None:
+    """What each way costs the server and itself, which hardly depends on what else goes on."""
+    for name, found in spent.items():
+        server, client = (statistics.median(one) for one in zip(*found, strict=True))
+        print(f"  {name:<46} {server:7.1f} ms of the server's processor, {client:.1f} of its own")
 
 
 def report(server: str, rates: dict[str, list[float]], *, users: int, number: int) -> None:

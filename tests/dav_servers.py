@@ -45,6 +45,11 @@ class DavServer:
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}/"
 
+    @property
+    def process(self) -> int | None:
+        """Its number, where it runs."""
+        return None if self._process is None else self._process.pid
+
     def start(self) -> None:
         """Start it on the same port, over the same data; fine where it runs."""
         if self._process is not None:
