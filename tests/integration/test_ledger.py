@@ -1,5 +1,8 @@
 """The ledger's statements on both databases: batches, leases, leaders, settling, the audit log."""
 
+import gc
+import multiprocessing
+import shutil
 import time
 
 import pytest
@@ -13,12 +16,30 @@ from orchestrator.ledger.database import Ledger
 from orchestrator.ledger.leases import Known, Ring, halfway
 from orchestrator.ledger.outcomes import UnitResult
 from orchestrator.ledger.schema import audit_log as audit_rows
-from orchestrator.ledger.schema import batch, counter, decline, exception, run, run_user, unit
+from orchestrator.ledger.schema import (
+    batch,
+    cause,
+    counter,
+    decline,
+    exception,
+    run,
+    run_user,
+    unit,
+)
 from orchestrator.lifecycle import BatchState, RunState, UnitState
 
 RUN = "r1"
 LEASE = 1_000
 FULL = Books(copies=3, items=2, others=1, restored=2)
+CAUSE = {
+    "run": RUN,
+    "fingerprint": "abcdef",
+    "phase": 0,
+    "code": "unavailable",
+    "sentence": "away",
+    "transient": True,
+}
+FORKS = multiprocessing.get_context("fork")
 TROUBLE = Cause(fingerprint="abcdef", code="unavailable", sentence="away", transient=True)
 
 
@@ -396,3 +417,43 @@ def test_its_time_goes_on_also_where_nothing_else_is_asked(ledger):
     before = ledger.now()
     time.sleep(0.01)
     assert 0 < ledger.now() - before < 60_000
+
+
+def test_a_ledger_file_put_back_from_a_backup_is_the_one_that_is_asked(tmp_path):
+    path, kept = tmp_path / "ledger.db", tmp_path / "kept.db"
+    ledger = Ledger(f"sqlite:///{path}")
+    ledger.prepare()
+    ledger.close()
+    shutil.copy(path, kept)
+    with ledger.begin() as connection:
+        connection.execute(insert(cause), [CAUSE])
+    with ledger.read() as connection:
+        assert connection.execute(select(cause.c.code)).scalars().all() == ["unavailable"]
+    for name in ("ledger.db", "ledger.db-wal", "ledger.db-shm"):
+        (tmp_path / name).unlink(missing_ok=True)
+    kept.rename(path)
+    with ledger.read() as connection:
+        assert connection.execute(select(cause.c.code)).scalars().all() == []
+
+
+def test_a_child_that_ends_in_whatever_way_leaves_its_parents_ledger_as_it_is(tmp_path):
+    ledger = Ledger(f"sqlite:///{tmp_path / 'ledger.db'}")
+    ledger.prepare()
+    for number in range(3):
+        with ledger.begin() as connection:
+            connection.execute(insert(cause), [{**CAUSE, "fingerprint": f"p{number}"}])
+        child = FORKS.Process(target=_note, args=(ledger, f"c{number}"))
+        child.start()
+        child.join()
+        assert child.exitcode == 0
+    with ledger.begin() as connection:
+        found = set(connection.execute(select(cause.c.fingerprint)).scalars())
+        assert connection.exec_driver_sql("PRAGMA integrity_check").scalar_one() == "ok"
+    assert found == {f"{who}{number}" for who in "pc" for number in range(3)}
+
+
+def _note(ledger, fingerprint):
+    with ledger.begin() as connection:
+        connection.execute(insert(cause), [{**CAUSE, "fingerprint": fingerprint}])
+    ledger.close()
+    gc.collect()
