@@ -10,7 +10,6 @@ process and is not counted.
 """
 
 import argparse
-import multiprocessing
 import random
 import shutil
 import struct
@@ -24,8 +23,9 @@ from pathlib import Path
 
 import psycopg
 
-from benchmarks.restoration import KEY, MAPPING, Pipe, address, database, quiet
+from benchmarks.restoration import MAPPING, address, database
 from benchmarks.stand import figures
+from benchmarks.stand.crew import KEY, PROCESSES, Pipe, quiet
 from benchmarks.stand.servers import postgres
 from benchmarks.validation import cards
 from orchestrator.books import Books
@@ -42,7 +42,6 @@ from workers.credentials import resolve
 from workers.jobs import collect_rarely, perform
 from workers.workplace import Workplace
 
-PROCESSES = multiprocessing.get_context("spawn")
 PLAN = """
 version: 1
 name: memory

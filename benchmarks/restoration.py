@@ -21,18 +21,13 @@ beside: other load on the machine spoils it less than the time that passes.
 """
 
 import argparse
-import base64
-import logging
-import multiprocessing
 import os
 import random
 import shutil
 import statistics
 import tempfile
-import threading
 import time
 from collections.abc import Callable, Sequence
-from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
@@ -42,35 +37,20 @@ from typing import Any
 
 import msgspec
 import psycopg
-import structlog
-from sqlalchemy import func, select
 
 from benchmarks.stand import figures, processor
+from benchmarks.stand.crew import PROCESSES, Spent, Task, carried_out, quiet
 from benchmarks.stand.servers import postgres
 from benchmarks.validation import cards, events
 from orchestrator import catalogue
-from orchestrator.audit import audit
-from orchestrator.conductor import Conductor, keep_going
 from orchestrator.items import Copy, File, Folder, Ident, Item, UserId
-from orchestrator.ledger.database import Ledger
-from orchestrator.ledger.leases import Ring
-from orchestrator.ledger.schema import run as run_table
-from orchestrator.ledger.schema import unit
-from orchestrator.lifecycle import TERMINAL_RUNS, RunState
 from orchestrator.plan import OnConflict
-from orchestrator.planner import read_plan
 from orchestrator.ports import Category, Rules
-from orchestrator.progress import Progress
 from orchestrator.reconcile import Create, decide, precedence
-from orchestrator.runs import Runs, Submission
-from orchestrator.sealing import Sealer
 from tests import servers
-from workers.jobs import collect_rarely, perform, workplace
+from workers.jobs import collect_rarely
 
 AS_OF = datetime(2009, 10, 1, tzinfo=UTC)
-KEY = bytes(range(32))
-SEALER = Sealer(KEY)
-PROCESSES = multiprocessing.get_context("spawn")
 PLAN = """
 version: 1
 name: benchmark
@@ -204,118 +184,31 @@ def address(server: servers.Postgres, name: str) -> str:
 # Ours ------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class Pipe:
-    """A doorbell of one machine."""
-
-    rings: Any
-
-    def ring(self, rings: Sequence[Ring], *, expires: float) -> None:
-        """Hand them to whichever worker is free."""
-        del expires
-        for one in rings:
-            self.rings.put((one.batch, one.epoch))
-
-    def close(self) -> None:
-        """Nothing is open."""
-
-
-def worker(settings: dict[str, str], rings: Any, warm: Barrier) -> None:
-    """Answers rings until it is told to end."""
-    quiet()
-    os.environ.update(settings)
-    work = workplace()
-    for category in catalogue.categories():
-        catalogue.category_kind(category)
-    work.ledger.now()
-    warm.wait()
-    with closing(work):
-        while (ring := rings.get()) is not None:
-            perform(work, Ring(batch=ring[0], epoch=ring[1]))
-
-
-@dataclass(frozen=True, kw_only=True)
-class Spent:
-    """What one way took."""
-
-    seconds: float
-    processor: float
-    """Seconds of all processes together."""
-
-
 def processor_time(server: servers.Postgres) -> float:
     """Of this process, its children, and the database so far."""
-    pids = [os.getpid(), *(child.pid or 0 for child in multiprocessing.active_children())]
-    return processor.seconds(pids, server=processor.postmaster(server.folder / "data"))
+    return processor.ours(processor.postmaster(server.folder / "data"))
 
 
 def ours(server: servers.Postgres, material: Material, *, chunk: int, processes: int) -> Spent:
     """What it took from the start of the run to its last unit; raises where anything is missing."""
     for name in ("ledger", "live"):
         database(server, name)
-    ledger = Ledger(server.url("ledger"))
-    ledger.prepare()
     text = PLAN.format(
         category=material.category,
         mapping=MAPPING,
         source=material.source,
         target=address(server, "live"),
     )
-    plan = read_plan(text.encode(), path="plan.yaml", base=material.folder)
-    rings = PROCESSES.Queue()
-    warm = PROCESSES.Barrier(processes + 1)
-    settings = {
-        "REINSTATE_LEDGER_URL": server.url("ledger"),
-        "REINSTATE_KEY": base64.b64encode(KEY).decode(),
-        "REINSTATE_WORKERS": str(processes),
-    }
-    crew = [
-        PROCESSES.Process(target=worker, args=(settings, rings, warm)) for _ in range(processes)
-    ]
-    for one in crew:
-        one.start()
-    warm.wait()
-    stopped = threading.Event()
-    conductor = Conductor(
-        ledger, Pipe(rings), name="benchmark", window=max(8, processes * 4), batch_users=chunk
+    task = Task(
+        text=text,
+        folder=material.folder,
+        items=material.items,
+        ledger=server.url("ledger"),
+        batch_users=chunk,
+        settings={},
     )
-    thread = threading.Thread(target=keep_going, args=[conductor], kwargs={"stopped": stopped})
-    runs, progress = Runs(ledger, SEALER), Progress(ledger, SEALER)
-    try:
-        run = runs.submit(
-            Submission(plan=plan, text=text, folder=str(material.folder), author="mia")
-        )
-        thread.start()
-        while progress.state(run) is not RunState.AWAITING_APPROVAL:
-            assert progress.state(run) not in TERMINAL_RUNS
-            time.sleep(0.05)
-        before = processor_time(server)
-        runs.approve(run, who="jo", reason="a benchmark")
-        while progress.state(run) not in TERMINAL_RUNS:
-            time.sleep(0.2)
-        spent = Spent(seconds=taken(ledger, run), processor=processor_time(server) - before)
-        books = progress.status(run).books
-        assert (books.restored, books.items) == (material.items, material.items), books
-        assert audit(ledger, run) == []
-    finally:
-        stopped.set()
-        thread.join()
-        for _ in crew:
-            rings.put(None)
-        for one in crew:
-            one.join()
-        ledger.close()
+    spent, _ = carried_out(task, processes=processes, processor=lambda: processor_time(server))
     return spent
-
-
-def taken(ledger: Ledger, run: str) -> float:
-    """Seconds from the start of a run to its last unit, by the ledger's clock."""
-    with ledger.read() as connection:
-        began = select(run_table.c.started_at).where(run_table.c.id == run)
-        last = select(func.max(unit.c.settled_at)).where(unit.c.run == run)
-        return (
-            connection.execute(last).scalar_one() - connection.execute(began).scalar_one()
-        ) / 1e3
 
 
 # The limit -------------------------------------------------------------------------------------
@@ -453,16 +346,6 @@ def compare(server: servers.Postgres, material: Material, given: argparse.Namesp
             f"(median of {given.rounds}, {min(ratios):.2f} to {max(ratios):.2f})",
             flush=True,
         )
-
-
-def quiet() -> None:
-    """No line for each batch, and short ones for what goes wrong."""
-    structlog.configure(
-        processors=[
-            structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
-        ],
-        wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING),
-    )
 
 
 def main() -> None:

@@ -13,8 +13,13 @@ _TICKS = os.sysconf("SC_CLK_TCK")
 _PARENT, _USED = 1, slice(11, 15)
 
 
-def seconds(pids: Iterable[int], *, server: int) -> float:
-    """What those processes, the server and all that descend from them used so far.
+def ours(*servers: int) -> float:
+    """What this process, those servers and all that descend from them used so far."""
+    return seconds([os.getpid(), *servers])
+
+
+def seconds(pids: Iterable[int]) -> float:
+    """What those processes and all that descend from them used so far.
 
     Descendants that ended are in it once their parent has waited for them.
     """
@@ -22,7 +27,7 @@ def seconds(pids: Iterable[int], *, server: int) -> float:
     for entry in Path("/proc").glob("[0-9]*/stat"):
         with suppress(OSError):  # it ended meanwhile
             told[int(entry.parent.name)] = entry.read_text().rpartition(")")[2].split()
-    counted = {*pids, server} & told.keys()
+    counted = {*pids} & told.keys()
     while more := {pid for pid, one in told.items() if int(one[_PARENT]) in counted} - counted:
         counted |= more
     return sum(int(ticks) for pid in counted for ticks in told[pid][_USED]) / _TICKS
