@@ -1,6 +1,6 @@
 """P5: photos from folders into a folder and into an object store, against rclone and cp + sha256.
 
-    PYTHONPATH=. python benchmarks/photos.py [--rounds 3] [--small 400] [--large 40] [--disk DIR]
+    PYTHONPATH=. python benchmarks/photos.py [--rounds 3] [--small 2400] [--large 48] [--disk DIR]
 
 The same JPEGs, all different, of about 100 kB and 5 MB, in a folder a user. Ours is the real
 conductor and a worker process a core, from the approval to the finished run, in two ways:
@@ -48,7 +48,9 @@ from tests.object_stores import KEY as S3_KEY
 from tests.object_stores import SECRET, Rclone, rclone
 from workers.formats.images import examine
 
-USERS = 8
+OF_A_USER = 50
+"""So many pictures has each user at most; of large ones there are fewer to a user."""
+LEAST_USERS = 8
 CONNECTIONS = 16
 SIZES = {"100 kB": (640, 480), "5 MB": (3072, 2304)}
 PLAN = """
@@ -90,7 +92,8 @@ def material(folder: Path, size: tuple[int, int], files: int) -> int:
         mark = f"picture {number}".encode()
         comment = b"\xff\xfe" + (len(mark) + 2).to_bytes(2, "big") + mark
         data = picture[:2] + comment + picture[2:]
-        path = folder / "data" / f"user{number % USERS}" / "photos" / f"{number:06}.jpg"
+        owner = f"user{number % users_of(files):03}"
+        path = folder / "data" / owner / "photos" / f"{number:06}.jpg"
         path.parent.mkdir(parents=True, exist_ok=True)
         total += path.write_bytes(data)
         lines.append(f"{hashlib.sha256(data).hexdigest()}  {path.relative_to(folder)}\n")
@@ -101,6 +104,11 @@ def material(folder: Path, size: tuple[int, int], files: int) -> int:
     return total
 
 
+def users_of(files: int) -> int:
+    """Whose they are."""
+    return max(LEAST_USERS, files // OF_A_USER)
+
+
 def restored(folder: Path, source: str, target: str, files: int, *, processes: int) -> Spent:
     """From approval to the finished run; raises where anything is missing."""
     home = Path(tempfile.mkdtemp(prefix="ledger-", dir=folder))
@@ -109,7 +117,7 @@ def restored(folder: Path, source: str, target: str, files: int, *, processes: i
         folder=folder,
         items=files,
         ledger=f"sqlite:///{home / 'ledger.db'}",
-        batch_users=USERS // processes,
+        batch_users=max(1, users_of(files) // processes // 2),
         settings={"S3_KEY": S3_KEY, "S3_SECRET": SECRET},
     )
     spent, waited = carried_out(task, processes=processes, processor=processor.ours)
@@ -258,7 +266,7 @@ def report(what: str, times: dict[str, list[Spent]], files: int, total: int) -> 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--small", type=int, default=800, help="photos of 100 kB")
+    parser.add_argument("--small", type=int, default=2400, help="photos of 100 kB")
     parser.add_argument("--large", type=int, default=48, help="photos of 5 MB")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--processes", type=int, default=os.cpu_count())

@@ -10,6 +10,7 @@ from msgspec import Struct
 
 from orchestrator.books import Note, Outcome
 from orchestrator.items import Ident, Item, UserId
+from orchestrator.plan import OnConflict
 from orchestrator.ports import Capabilities, Write
 from orchestrator.reconcile import (
     Create,
@@ -152,7 +153,7 @@ class Deciding:
             units[one.unit.owner] = one.unit
             refs = wanted.setdefault(one.unit.owner, set())
             refs.add(self._ref(one.winner.copy.item))
-            if task.category.bulky:
+            if task.category.bulky and _may_go_beside(one):
                 refs.add(self._ref(self._beside(one.winner.copy.item)))
         scene = None if anew else self._scene_of(wanted)
         if scene is None:
@@ -351,6 +352,14 @@ class Deciding:
 
     def _beside(self, item: Item) -> Item:
         return self._task.category.beside(item, BESIDE_MARK)
+
+
+def _may_go_beside(one: Open) -> bool:
+    """Whether it is of interest what lies where it would be put beside."""
+    if one.unit.policy in {OnConflict.KEEP_BOTH, OnConflict.MERGE}:
+        return True
+    hand = one.unit.hands.get(one.winner.copy.item.ident)
+    return hand is not None and hand.note is Note.BESIDE
 
 
 def _is_at(live: Standing | Tombstone | None, ref: str) -> bool:

@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from multiprocessing.synchronize import Barrier
 from pathlib import Path
 from typing import Any
@@ -22,12 +23,14 @@ from sqlalchemy import func, select
 from orchestrator import catalogue
 from orchestrator.audit import audit
 from orchestrator.conductor import Conductor, keep_going
+from orchestrator.items import Folder, UserId
 from orchestrator.ledger.database import Ledger
 from orchestrator.ledger.leases import Ring
 from orchestrator.ledger.schema import run as run_table
 from orchestrator.ledger.schema import unit
 from orchestrator.lifecycle import TERMINAL_RUNS, RunState
 from orchestrator.planner import read_plan
+from orchestrator.ports import Rules
 from orchestrator.progress import Progress
 from orchestrator.runs import Runs, Submission
 from orchestrator.sealing import Sealer
@@ -156,9 +159,14 @@ def _work(settings: dict[str, str], rings: Any, warm: Barrier) -> None:
     quiet()
     os.environ.update(settings)
     work = workplace()
-    for category in catalogue.categories():
-        catalogue.category_kind(category)
+    kinds = [catalogue.category_kind(category)() for category in catalogue.categories()]
     work.ledger.now()
+    nothing = Folder(owner=UserId("nobody"), files=[])
+    rules = Rules(repairs=frozenset(), loss=datetime.now(UTC))
+    list(
+        work.parser.parse(kinds[0], nothing, rules, lambda _: None)
+    )  # what readers are forked from
+    work.parser.renew()
     warm.wait()
     with closing(work):
         while (ring := rings.get()) is not None:

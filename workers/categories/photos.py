@@ -65,6 +65,7 @@ TRIM: Final = "trim-junk-after-end"
 _SKEW: Final = timedelta(days=1)
 _JSON: Final = "json"
 _CSV: Final = "csv"
+_SHA256: Final = "sha256"
 _BESIDE: Final = "reinstate"
 """Key of a description that says of which photo this one is put beside."""
 _WHITE_SPACE: Final = b" \t\r\n"
@@ -153,7 +154,7 @@ class Photos:
         return msgspec.structs.replace(
             item,
             ident=ident_beside(item.ident, mark),
-            digest=_digest(sha256(item.content).digest(), attachments),
+            digest=_digest(_hash_of(item), attachments),
             attachments=attachments,
         )
 
@@ -381,7 +382,7 @@ def _repairs(file: File, data: bytes, picture: Picture) -> list[str]:
 
 def _ident(content_hash: bytes, descriptions: Sequence[Mapping[str, Any]]) -> Ident:
     """The picture's hash; for one that was put beside another, what `beside` derived from that."""
-    ident = Ident(f"sha256:{content_hash.hex()}")
+    ident = Ident(f"{_SHA256}:{content_hash.hex()}")
     for description in descriptions:
         match description.get(_BESIDE):
             case {"beside": str() as old, "mark": str() as mark}:
@@ -389,6 +390,12 @@ def _ident(content_hash: bytes, descriptions: Sequence[Mapping[str, Any]]) -> Id
             case _:
                 pass
     return ident
+
+
+def _hash_of(item: Item) -> bytes:
+    """SHA-256 of a picture; most name it."""
+    algorithm, _, named = item.ident.partition(":")
+    return bytes.fromhex(named) if algorithm == _SHA256 else sha256(item.content).digest()
 
 
 def _digest(content_hash: bytes, attachments: Sequence[Attachment]) -> Digest:

@@ -1,6 +1,7 @@
 """Any text as one part of a path: safe on every file system, and the text can be had back."""
 
 import re
+from functools import lru_cache
 from hashlib import sha256
 from typing import Final
 
@@ -10,11 +11,14 @@ LONGEST: Final = 200
 _EMPTY: Final = "%"
 _CUT: Final = "%~"
 _HASH_DIGITS: Final = 32
+_REMEMBERED: Final = 4096
+"""Texts; each is asked for several times in a row."""
 _UNSAFE: Final = re.compile(rb"[^A-Za-z0-9_@+-]")
 _ESCAPED: Final = re.compile(r"(?:[A-Za-z0-9_@+-]|%[0-9A-F]{2})+")
 _TRIPLET: Final = re.compile(rb"%([0-9A-F]{2})")
 
 
+@lru_cache(_REMEMBERED)
 def escape(text: str) -> str:
     """`text` as a path part: bytes of its UTF-8 outside `[A-Za-z0-9_@+-]` become %XX.
 
