@@ -34,9 +34,10 @@ from orchestrator.ledger.database import Ledger
 from orchestrator.ledger.schema import audit_log, run
 from orchestrator.lifecycle import RunState
 from orchestrator.planner import read_plan
-from orchestrator.runs import Runs, Submission
+from orchestrator.runs import Runs
 from orchestrator.sealing import load_sealer
 from orchestrator.settings import Settings
+from orchestrator.submitting import Submission
 
 PLAN = """
 version: 1

@@ -22,8 +22,9 @@ from orchestrator.ledger.database import Ledger, insert_all
 from orchestrator.ledger.leases import Ring
 from orchestrator.ledger.schema import batch, run_user
 from orchestrator.planner import read_plan
-from orchestrator.runs import Runs, Submission
+from orchestrator.runs import Runs
 from orchestrator.sealing import Sealer
+from orchestrator.submitting import Submission
 
 CATEGORIES = ("contacts", "calendar", "notes", "tasks", "photos", "high_scores")
 PLAN = """

@@ -35,8 +35,9 @@ from orchestrator.ledger.leases import Ring
 from orchestrator.lifecycle import TERMINAL_RUNS, RunState
 from orchestrator.planner import read_plan
 from orchestrator.progress import Progress
-from orchestrator.runs import Runs, Submission
+from orchestrator.runs import Runs
 from orchestrator.sealing import Sealer
+from orchestrator.submitting import Submission
 from tests import servers
 from workers.credentials import resolve
 from workers.jobs import collect_rarely, perform

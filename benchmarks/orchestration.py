@@ -38,9 +38,10 @@ from orchestrator.ledger.database import Ledger, insert_all
 from orchestrator.ledger.schema import batch, counter, run, run_user, unit
 from orchestrator.lifecycle import BatchState, RunState
 from orchestrator.planner import read_plan
-from orchestrator.runs import Runs, Submission
+from orchestrator.runs import Runs
 from orchestrator.sealing import load_sealer
 from orchestrator.settings import Settings
+from orchestrator.submitting import Submission
 from tests.brokers import RedisServer
 from tests.servers import Postgres
 

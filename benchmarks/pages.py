@@ -38,9 +38,10 @@ from orchestrator.metrics.tally import Tally
 from orchestrator.planner import read_plan
 from orchestrator.progress import Progress
 from orchestrator.query import parse
-from orchestrator.runs import Runs, Submission
+from orchestrator.runs import Runs
 from orchestrator.sealing import Sealer, load_sealer
 from orchestrator.settings import Settings
+from orchestrator.submitting import Submission
 from workers.unit_work import Evidence, encode, quarantine_context
 
 CATEGORIES = ("contacts", "calendar", "notes", "tasks", "photos", "high_scores")

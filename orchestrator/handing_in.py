@@ -15,7 +15,7 @@ from orchestrator.errors import PlanInvalid, Problem
 from orchestrator.items import UserId
 from orchestrator.plan import Plan
 from orchestrator.planner import diagnose
-from orchestrator.runs import Submission
+from orchestrator.submitting import Submission
 from orchestrator.user_lists import read_census, read_declined, read_users
 
 

@@ -6,30 +6,25 @@ Each is one transaction that leaves a line in the audit log, and may be repeated
 import json
 import secrets
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from itertools import islice
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any
 
-from msgspec import Struct
-from sqlalchemy import Connection, insert, select, update
+from sqlalchemy import Connection, select, update
 
-import orchestrator
 from orchestrator.causes import Cause
 from orchestrator.errors import NotFound, Refused, Unavailable
 from orchestrator.findings import UNDO
 from orchestrator.items import UserId
-from orchestrator.ledger import audit_log, choices, flow, outbox, previews, troubles
+from orchestrator.ledger import audit_log, choices, flow, outbox, troubles
 from orchestrator.ledger.database import Ledger, insert_missing
-from orchestrator.ledger.keys import Ids, keys_of, new_list_key
+from orchestrator.ledger.keys import keys_of
 from orchestrator.ledger.priority import move_to_front
 from orchestrator.ledger.schema import (
     approval,
     batch,
     cell,
-    census,
     decline,
     exception,
-    listed,
     promotion,
     quarantine,
     run,
@@ -46,10 +41,11 @@ from orchestrator.lifecycle import (
     moved,
 )
 from orchestrator.notices import NoticeKind
-from orchestrator.plan import Choice, Plan
+from orchestrator.plan import Choice
 from orchestrator.planner import plan_from_document
 from orchestrator.query import Query, matching
 from orchestrator.sealing import Sealer
+from orchestrator.submitting import Submission, declines, keep
 
 ROWS_AT_ONCE = 5_000
 AGAIN = Cause(
@@ -60,26 +56,6 @@ AGAIN = Cause(
 )
 MAY_RETRY = frozenset({RunState.RUNNING, RunState.PAUSED, RunState.FINISHED})
 """States in which units may be tried again."""
-
-
-class Submission(Struct, frozen=True, kw_only=True):
-    """A plan with everything that it names, as it is at this moment."""
-
-    plan: Plan
-    text: str
-    """As the operator wrote it."""
-    folder: str
-    """Where relative paths start; absolute."""
-    author: str
-    users: Iterable[UserId] = ()
-    declined: Iterable[UserId] = ()
-    declined_at: int | None = None
-    """When that list was last changed, in milliseconds since the epoch; None: now."""
-    census: Iterable[tuple[UserId, str, int]] = ()
-    """User, category, expected items."""
-    preview: bool = False
-    sample: int | None = None
-    expected_digest: str | None = None
 
 
 class Runs:
@@ -101,68 +77,16 @@ class Runs:
         run_id = self._new_id()
         with self._ledger.begin() as connection:
             now = self._ledger.clock(connection)
-            if given.expected_digest is not None:
-                _must_be_previewed(connection, given)
-            connection.execute(
-                insert(run).values(
-                    id=run_id,
-                    name=given.plan.name,
-                    purpose="preview" if given.preview else "restore",
-                    state=RunState.SUBMITTED,
-                    author=given.author,
-                    plan=json.dumps(given.plan.document, sort_keys=True),
-                    plan_text=given.text,
-                    plan_digest=given.plan.digest,
-                    folder=given.folder,
-                    code_version=orchestrator.VERSION,
-                    sample=given.sample,
-                    expected_digest=given.expected_digest,
-                    created_at=now,
-                )
-            )
-            self._keep_lists(connection, run_id, given, now)
-            audit_log.append(
+            keep(connection, self._sealer, run_id, given, now=now)
+            self._log(
                 connection,
-                now=now,
-                who=given.author,
-                action="preview" if given.preview else "submit",
-                run=run_id,
-                detail={"plan": given.plan.digest, "name": given.plan.name},
+                now,
+                given.author,
+                "preview" if given.preview else "submit",
+                run_id,
+                {"plan": given.plan.digest, "name": given.plan.name},
             )
         return run_id
-
-    def _keep_lists(self, connection: Connection, run_id: str, given: Submission, now: int) -> None:
-        new_list_key(connection, self._sealer, run_id)
-        ids = Ids(connection, self._sealer, run_id)
-        hashed = self._sealer.user_hash
-        _insert_all(
-            connection,
-            listed,
-            (
-                {
-                    "run": run_id,
-                    "position": position,
-                    "user_hash": hashed(user),
-                    "sealed_id": ids.seal(user),
-                }
-                for position, user in enumerate(given.users)
-            ),
-        )
-        made = now if given.declined_at is None else given.declined_at
-        _insert_all(connection, decline, _declines(run_id, given.declined, hashed, made))
-        _insert_all(
-            connection,
-            census,
-            (
-                {
-                    "run": run_id,
-                    "user_hash": hashed(user),
-                    "category": category,
-                    "expected": expected,
-                }
-                for user, category, expected in given.census
-            ),
-        )
 
     def find(self, prefix: str) -> str:
         """The run whose id begins with `prefix`; `last` is the newest. Raises `NotFound`."""
@@ -394,7 +318,7 @@ class Runs:
         with self._ledger.begin() as connection:
             _row(connection, run_id)
             now = self._ledger.clock(connection)
-            rows = list(_declines(run_id, users, self._sealer.user_hash, now))
+            rows = list(declines(run_id, users, self._sealer.user_hash, now))
             insert_missing(connection, decline, rows)
             self._log(connection, now, who, "decline", run_id, {"users": len(rows)})
         return len(rows)
@@ -502,18 +426,6 @@ def _row(connection: Connection, run_id: str) -> Any:
     return row
 
 
-def _must_be_previewed(connection: Connection, given: Submission) -> None:
-    """A preview of just this plan, by this release, ended with the digest that is expected."""
-    found = previews.find(connection, given.expected_digest or "")
-    again = "look again: reinstate preview PLAN"
-    if found is None:
-        raise Refused("no preview that has ended has this digest", hint=again)
-    if found.plan_digest != given.plan.digest:
-        raise Refused("the plan changed since that preview; nothing was submitted", hint=again)
-    if found.code_version != orchestrator.VERSION:
-        raise Refused("that preview was made by another release", hint=again)
-
-
 def must_not_be_undone(connection: Connection, run_id: str) -> None:
     """Nothing is tried again of a run that was closed, or while it is being undone."""
     row = _row(connection, run_id)
@@ -538,18 +450,6 @@ def same_person(one: str, other: str) -> bool:
 def _spelled(who: str, before: Iterable[str]) -> str:
     """A name as the same person's was spelled before, so that nobody counts twice."""
     return next((name for name in before if same_person(who, name)), who.strip())
-
-
-def _declines(
-    run_id: str, users: Iterable[UserId], hashed: Callable[[str], bytes], now: int
-) -> Iterator[dict[str, Any]]:
-    for user in users:
-        yield {"run": run_id, "user_hash": hashed(user), "added_at": now}
-
-
-def _insert_all(connection: Connection, table: Any, rows: Iterator[dict[str, Any]]) -> None:
-    while chunk := list(islice(rows, ROWS_AT_ONCE)):
-        insert_missing(connection, table, chunk)
 
 
 def _cancel_units(connection: Connection, run_id: str) -> None:

@@ -22,8 +22,9 @@ from orchestrator.planner import read_plan
 from orchestrator.progress import Progress
 from orchestrator.query import parse
 from orchestrator.run_standing import Status
-from orchestrator.runs import Runs, Submission
+from orchestrator.runs import Runs
 from orchestrator.sealing import Sealer
+from orchestrator.submitting import Submission
 from workers.credentials import resolve
 from workers.jobs import perform
 from workers.workplace import Workplace

@@ -32,8 +32,9 @@ from orchestrator.lifecycle import TERMINAL_RUNS, RunState
 from orchestrator.planner import read_plan
 from orchestrator.ports import Rules
 from orchestrator.progress import Progress
-from orchestrator.runs import Runs, Submission
+from orchestrator.runs import Runs
 from orchestrator.sealing import Sealer
+from orchestrator.submitting import Submission
 from workers.jobs import perform, workplace
 
 KEY = bytes(range(32))

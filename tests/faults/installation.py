@@ -26,9 +26,10 @@ from orchestrator.lifecycle import TERMINAL_RUNS, BatchState, RunState, UnitStat
 from orchestrator.lifeline import die_with_parent
 from orchestrator.planner import read_plan
 from orchestrator.progress import Progress
-from orchestrator.runs import Runs, Submission
+from orchestrator.runs import Runs
 from orchestrator.sealing import load_sealer
 from orchestrator.settings import Settings
+from orchestrator.submitting import Submission
 from tests.brokers import RedisServer
 
 ROOT = Path(__file__).parents[2]

@@ -28,9 +28,10 @@ from orchestrator.metrics.listening import exposed
 from orchestrator.metrics.tally import Tally
 from orchestrator.metrics.telling import Pair, Post
 from orchestrator.planner import read_plan
-from orchestrator.runs import Runs, Submission
+from orchestrator.runs import Runs
 from orchestrator.sealing import load_sealer
 from orchestrator.settings import Settings
+from orchestrator.submitting import Submission
 from tests.installed import Furnished, shared
 from tests.populated import USERS, populated
 

@@ -16,9 +16,10 @@ from orchestrator.ledger.schema import bulletin, delivery, delivery_attempt, not
 from orchestrator.metrics.listening import exposed
 from orchestrator.notices import ATTEMPTS, DeliveryEnd, DeliveryState, NoticeKind
 from orchestrator.planner import read_plan
-from orchestrator.runs import Runs, Submission
+from orchestrator.runs import Runs
 from orchestrator.sealing import load_sealer
 from orchestrator.settings import Settings
+from orchestrator.submitting import Submission
 from tests.hook_receiver import receiver
 from tests.in_process import Service
 from tests.site import Site

@@ -26,9 +26,10 @@ from orchestrator.ledger.versions import revisions
 from orchestrator.lifeline import die_with_parent
 from orchestrator.planner import read_plan
 from orchestrator.readiness import prove_ready, redis_facts
-from orchestrator.runs import Runs, Submission
+from orchestrator.runs import Runs
 from orchestrator.sealing import load_sealer
 from orchestrator.settings import Settings
+from orchestrator.submitting import Submission
 from tests.brokers import RedisServer, redis_server
 
 __all__ = ["redis_server"]

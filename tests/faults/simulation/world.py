@@ -23,8 +23,9 @@ from orchestrator.planner import read_plan
 from orchestrator.ports import Entry, Fate, Live, Place, Target, Write, Written
 from orchestrator.progress import Progress
 from orchestrator.query import parse
-from orchestrator.runs import Runs, Submission
+from orchestrator.runs import Runs
 from orchestrator.sealing import Sealer
+from orchestrator.submitting import Submission
 from tests.faults.simulation.broker import Broker
 from tests.faults.simulation.memory_ledger import MemoryLedger, SharedLedger
 from tests.faults.simulation.plants import Plant
