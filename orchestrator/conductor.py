@@ -21,6 +21,7 @@ from orchestrator import VERSION, admission, flow_control, spans
 from orchestrator.causes import Cause
 from orchestrator.doorbell import CeleryDoorbell, Doorbell
 from orchestrator.errors import ReinstateError, Unavailable
+from orchestrator.findings import UNDO, VERIFY
 from orchestrator.flow_control import Circuit, Flow, Pace, sources_of
 from orchestrator.ledger import (
     announcing,
@@ -65,6 +66,8 @@ LEARNS_FROM = 500
 LOOKED_AT = 500
 """So many waiting batches of a cell are looked at in a tick, or it grew with the run."""
 ENDED_KEPT = 0.8
+JOINED_TO = 100
+"""So many times the usual number of users are in one batch at most, where they cost little."""
 PLANS_KEPT = 200
 """Each search for what a user misses is a run with a plan of its own."""
 LEADS_MS = 10_000
@@ -119,6 +122,13 @@ class Conductor:
     def leads(self) -> bool:
         """Whether the last tick was a leader's."""
         return self._term is not None
+
+    @property
+    def at_ease(self) -> float:
+        """For so many seconds whoever works has enough to do, as far as is known; 0: it is not."""
+        running = sum(pace.running for pace in self._paces.values())
+        to_do = sum(pace.to_do_ms for pace in self._paces.values())
+        return to_do / max(1, running) / 1000
 
     def tick(self) -> bool:
         """Do what is due now; whether anything moved. Raises `Unavailable` when it could not."""
@@ -207,11 +217,13 @@ class Conductor:
             now=now,
             lease_ms=self._lease_ms,
             room=room,
-            joined={place for place, pace in self._paces.items() if pace.short},
-            users=self._batch_users * expansion.GROWS_TO,
+            joined={
+                place: min(pace.fitting, self._most_users(connection, place[0]))
+                for place, pace in self._paces.items()
+            },
         )
-        for place, number in places.items():
-            self._paces.setdefault(place, Pace()).sent(number)
+        for place, sent in places.items():
+            self._paces.setdefault(place, Pace()).sent(sent.batches, users=sent.users, now=now)
             for name in asks[place]:
                 self._targets.sent(connection, place[0], name)
         return rings + more
@@ -428,6 +440,12 @@ class Conductor:
             self._purposes[run_id] = row.purpose, row.purpose == "restore" and row.root is None
         return self._purposes[run_id]
 
+    def _most_users(self, connection: Connection, run_id: str) -> int:
+        """How many one batch may hold: whoever goes over a run keeps all that it left in mind."""
+        purpose, _ = self._purpose(connection, run_id)
+        restores = purpose not in {VERIFY, UNDO}
+        return self._batch_users * (JOINED_TO if restores else expansion.GROWS_TO)
+
     def _plan(self, connection: Connection, run_id: str) -> Plan:
         if run_id not in self._plans:
             if len(self._plans) >= PLANS_KEPT:
@@ -461,13 +479,17 @@ def _lanes(
 def keep_going(
     conductor: Conductor, *, stopped: threading.Event, pause: float = 0.05, most: float = 0.5
 ) -> None:
-    """Tick until `stopped`; rest longer the longer nothing moves, and after trouble."""
+    """Tick until `stopped`; rest longer the longer nothing moves, and after trouble.
+
+    Where something moves, until half of what is out is likely to be done.
+    """
     rest = pause
     while not stopped.is_set():
         began, moved = time.perf_counter(), False
         try:
             moved = conductor.tick()
-            rest = pause if moved else min(rest * 1.5, most)
+            rest = max(pause, conductor.at_ease / 2) if moved else rest * 1.5
+            rest = min(rest, most)
         except Unavailable as error:
             log.warning("conductor_waits", cause=error.message)
             rest = error.retry_in or most

@@ -124,8 +124,8 @@ def whole_window(running: int, *, ended: int = 0) -> int:
     return int(max(FIRST, min(MOST, 2 * max(running, ended))))
 
 
-SHORT_MS = 400
-"""Five batches that take no longer make one of two seconds."""
+AIM_MS = 1_000
+"""So long a batch may as well take: longer, and others would wait for it."""
 
 
 @dataclass(slots=True)
@@ -134,27 +134,39 @@ class Pace:
 
     took_ms: float = 0.0
     """For one of them, of late; 0: not known yet."""
-    _out: int = 0
+    users: float = 0.0
+    """In one of them, of late."""
+    out: int = 0
+    running: int = 0
     _since: int = 0
 
     @property
-    def short(self) -> bool:
-        """Whether several may as well be one."""
-        return 0 < self.took_ms <= SHORT_MS
+    def fitting(self) -> int:
+        """So many users make a batch that takes as long as it may; 0: not known yet."""
+        return int(self.users * AIM_MS / self.took_ms) if self.took_ms else 0
+
+    @property
+    def to_do_ms(self) -> float:
+        """How long one worker would be busy with what is out; 0: not known."""
+        return self.out * self.took_ms
 
     def look(self, *, out: int, running: int, now: int) -> int:
         """Take in that so many are out and being worked on; how many ended since the last look."""
-        ended = max(0, self._out - out)
+        ended = max(0, self.out - out)
         if ended and now > self._since:
             self.took_ms = (now - self._since) * max(1, running) / ended
         if ended or not out:
             self._since = now
-        self._out = out
+        self.out, self.running = out, running
         return ended
 
-    def sent(self, number: int) -> None:
-        """So many more are out."""
-        self._out += number
+    def sent(self, number: int, *, users: int, now: int) -> None:
+        """So many more are out, with so many users in all of them."""
+        if not self.out:
+            self._since = now
+        held = self.users * self.out
+        self.out += number
+        self.users = (held + users) / self.out
 
 
 def _opened(flow: Flow, answers: Answers, now: int) -> Flow:

@@ -1,6 +1,6 @@
 """What a claimed batch asks for: its phase, its units, and what the ledger knows of each."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import ColumnElement, Connection, Select, bindparam, select
@@ -9,7 +9,7 @@ from orchestrator.books import Books
 from orchestrator.causes import Cause
 from orchestrator.findings import UNDO, VERIFY
 from orchestrator.items import UserId
-from orchestrator.ledger.database import among, within
+from orchestrator.ledger.database import among, tuples, within
 from orchestrator.ledger.deaths import poisonous
 from orchestrator.ledger.keys import KeyRing, Sealed, opened
 from orchestrator.ledger.leases import Batch
@@ -94,17 +94,17 @@ def load(work: Workplace, held: Batch) -> Assignment:
     )
 
 
-def learn_hands(work: Workplace, task: Assignment) -> None:
-    """Ask the journal what is at the target by our hand, of all users of the batch at once."""
+def learn_hands(work: Workplace, task: Assignment, units: Collection[UnitWork]) -> None:
+    """Ask the journal what is at the target by our hand, of all these units at once."""
     with work.ledger.at_once() as connection:
         by_hand = hands(
             connection,
             work.sealer,
             place=task.place,
-            users=[unit_work.user_hash for unit_work in task.units],
+            users=[unit_work.user_hash for unit_work in units],
             run=task.held.run,
         )
-    for unit_work in task.units if by_hand else ():
+    for unit_work in units if by_hand else ():
         unit_work.hands = by_hand.get(unit_work.user_hash) or no_hands()
 
 
@@ -135,7 +135,7 @@ def waiting_units(
     given = {"of_run": held.run, "of_phase": held.phase}
     if held.members is None:
         given |= {"first_user": held.first, "last_user": held.last}
-        rows = connection.execute(_WAITING_OF_RANGE, given).all()
+        rows = tuples(connection, _WAITING_OF_RANGE, given)
     else:
         some = _waiting(
             *(within(connection, number, held.members) for number in (unit.c.user, _NUMBER))

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from sqlalchemy import Connection, select
 
 from orchestrator.flow_control import Answers
-from orchestrator.ledger import outcomes, pressure
+from orchestrator.ledger import leases, outcomes, pressure
 from orchestrator.ledger.keys import KeyRing
 from orchestrator.ledger.leases import Batch
 from orchestrator.ledger.outcomes import UnitResult
@@ -87,8 +87,8 @@ class Tenure:
         """Users whose unit has its result."""
         return {result.user for result in self.results} | self._recorded | set(self.nothing)
 
-    def finish(self, *, state: BatchState) -> None:
-        """Record the last results and give the batch back."""
+    def finish(self, *, state: BatchState, halved: bool = False) -> None:
+        """Record the last results and give the batch back; `halved`: as two, where it can be."""
         work = self._work
         with self.transaction() as connection:
             outcomes.finish(
@@ -100,6 +100,8 @@ class Tenure:
                 nothing=self.nothing,
                 state=state,
             )
+            if halved:
+                leases.split(connection, self.held.id)
             pressure.note_answers(connection, self.held, self.answers)
         work.count_attempts(self.held, self.results)
 

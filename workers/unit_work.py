@@ -4,7 +4,7 @@ from collections import Counter
 from hashlib import sha256
 
 import msgspec
-from msgspec import Struct, field
+from msgspec import Struct
 
 from orchestrator.books import EMPTY, Books, Note, Outcome, lost
 from orchestrator.causes import Cause
@@ -56,7 +56,6 @@ class UnitWork(Struct, kw_only=True):
     attempts: int
     declined: bool
     ambiguous: bool
-    hands: Hands = field(default_factory=no_hands)
     policy: OnConflict = OnConflict.NEWEST
     """The plan's, or what this user chose."""
     released: dict[str, bytes] = {}
@@ -67,8 +66,27 @@ class UnitWork(Struct, kw_only=True):
     trouble: Cause | None = None
     """Why items are still pending."""
     outcomes: dict[str, int] = {}
-    lines: Account = field(default_factory=Account)
     kept: list[Kept] = []
+    _hands: Hands | None = None
+    _lines: Account | None = None
+
+    @property
+    def hands(self) -> Hands:
+        """What is at the target by our hand. Made when first needed: most users have nothing."""
+        if self._hands is None:
+            self._hands = no_hands()
+        return self._hands
+
+    @hands.setter
+    def hands(self, known: Hands) -> None:
+        self._hands = known
+
+    @property
+    def lines(self) -> Account:
+        """What became of each item; made when first needed, too."""
+        if self._lines is None:
+            self._lines = Account()
+        return self._lines
 
     def recovered(self, ident: Ident) -> bool:
         """Whether a source holds an intact copy of that item."""
@@ -211,14 +229,13 @@ class UnitWork(Struct, kw_only=True):
     def let_go(self) -> None:
         """It has its result: nothing of it is needed any more but who it was."""
         self.reading = None
-        self.hands = no_hands()
+        self._hands = self._lines = None
         self.released = {}
-        self.lines.clear()
         self.kept = []
 
     def account(self) -> bytes | None:
         """What became of each item; None where there is nothing to tell, and if declined."""
-        if self.declined or not len(self.lines):
+        if self.declined or not self._lines:
             return None
         return self.seal(self.lines.encoded(), account_context(self.run, self.user, self.phase))
 

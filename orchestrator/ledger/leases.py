@@ -10,9 +10,7 @@ before.
 """
 
 import json
-from collections import Counter
-from collections.abc import Sequence
-from collections.abc import Set as AbstractSet
+from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import Any
 
@@ -118,6 +116,13 @@ def dispatch(
     return _mark(connection, [row.id for row in chosen], now=now, lease_ms=lease_ms)
 
 
+class Sent(Struct, kw_only=True):
+    """What was handed out of one run and phase."""
+
+    batches: int = 0
+    users: int = 0
+
+
 def dispatch_lanes(
     connection: Connection,
     lanes: Sequence[Lane],
@@ -125,53 +130,68 @@ def dispatch_lanes(
     now: int,
     lease_ms: int,
     room: int,
-    joined: AbstractSet[tuple[str, int]] = frozenset(),
-    users: int = 0,
-) -> tuple[list[Ring], Counter[tuple[str, int]]]:
+    joined: Mapping[tuple[str, int], int] | None = None,
+) -> tuple[list[Ring], dict[tuple[str, int], Sent]]:
     """The same, no more of each lane than its target may get, and the lanes by turns.
 
-    Also how many rings are for which runs and phases. `joined`: of these runs and phases, batches
-    that lie side by side are made one first, of up to so many `users`.
+    Also what was sent of which runs and phases. `joined`: of these runs and phases, batches that
+    lie side by side are made one first, of up to so many users.
     """
     found: list[tuple[int, int, Any]] = []
     for lane in lanes:
         most = min(lane.room, room)
         if most > 0:
             these = and_(batch.c.run == lane.run, batch.c.phase.in_(lane.phases))
-            if any((lane.run, phase) in joined for phase in lane.phases):
+            places = {phase: (joined or {}).get((lane.run, phase), 0) for phase in lane.phases}
+            if any(places.values()):
                 several = _ready(connection, these, now=now, room=most * JOINED)
-                ready = _joined(connection, several, joined, most=most, users=users)
+                ready = _joined(connection, several, places, most=most)
             else:
                 ready = _ready(connection, these, now=now, room=most)
             found.extend((-row.priority, turn, row) for turn, row in enumerate(ready))
     chosen = [row for _, _, row in sorted(found, key=lambda each: each[:2])[: max(0, room)]]
     rings = _mark(connection, [row.id for row in chosen], now=now, lease_ms=lease_ms)
-    places = {row.id: (row.run, row.phase) for row in chosen}
-    return rings, Counter(places[ring.batch] for ring in rings)
+    rows = {row.id: row for row in chosen}
+    sent: dict[tuple[str, int], Sent] = {}
+    for ring in rings:
+        row = rows[ring.batch]
+        one = sent.setdefault((row.run, row.phase), Sent())
+        one.batches += 1
+        one.users += row.last - row.first + 1
+    return rings, sent
 
 
-JOINED = 5
+JOINED = 20
 """So many batches are made one at most."""
 
 
+class _Grown(Struct, frozen=True, kw_only=True):
+    """A batch that holds the users of its neighbours, too."""
+
+    id: int
+    run: str
+    phase: int
+    priority: int
+    first: int
+    last: int
+
+
 def _joined(
-    connection: Connection,
-    ready: Sequence[Row[Any]],
-    places: AbstractSet[tuple[str, int]],
-    *,
-    most: int,
-    users: int,
-) -> list[Row[Any]]:
+    connection: Connection, ready: Sequence[Row[Any]], users: Mapping[int, int], *, most: int
+) -> list[Row[Any] | _Grown]:
     """The first of each group of neighbours, at most `most`, which now holds all of its users.
+
+    `users`: by phase, how many one may hold. No group is larger than leaves enough for `most`, so
+    that the last ones of a phase are small and nobody is idle while another works on.
 
     Only batches of ranges that nobody has worked on yet: what was halved because it ended workers
     stays halved. Of what becomes part of another one nobody knows; a late ring for it is stale.
     """
     groups: list[list[Row[Any]]] = []
+    at_most = min(JOINED, -(-len(ready) // most))
     for row in ready:
         last = groups[-1] if groups else None
-        short = (row.run, row.phase) in places
-        if last and short and len(last) < JOINED and _goes_on(last, row, users):
+        if last and len(last) < at_most and _goes_on(last, row, users[row.phase]):
             last.append(row)
         elif len(groups) == most:
             break
@@ -183,7 +203,19 @@ def _joined(
     parts = [row.id for group in grown for row in group[1:]]
     if parts:
         connection.execute(delete(batch).where(batch.c.id.in_(parts)))
-    return [group[0] for group in groups]
+    return [group[0] if len(group) == 1 else _grown(group) for group in groups]
+
+
+def _grown(group: Sequence[Row[Any]]) -> _Grown:
+    first = group[0]
+    return _Grown(
+        id=first.id,
+        run=first.run,
+        phase=first.phase,
+        priority=first.priority,
+        first=first.first,
+        last=group[-1].last,
+    )
 
 
 def _goes_on(group: Sequence[Row[Any]], row: Row[Any], users: int) -> bool:

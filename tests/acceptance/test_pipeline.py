@@ -1,15 +1,18 @@
 """The whole pipeline, in one process, against the memory kinds: what operators were promised."""
 
 import json
+from collections import Counter
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from sqlalchemy import select
 
 from orchestrator.audit import audit
 from orchestrator.books import imbalances
 from orchestrator.errors import Refused, Unavailable
 from orchestrator.items import Ident, Media
+from orchestrator.ledger.schema import batch
 from orchestrator.lifecycle import RunState, UnitState
 from orchestrator.ports import Surroundings
 from tests.in_process import Service
@@ -683,6 +686,26 @@ def test_a_user_of_many_chunks_is_restored_although_each_slice_ends_early(servic
     settle(service, run)
     assert len(live()) == 450
     assert books(service, run).restored == 450
+
+
+@pytest.mark.guarantee(11)
+def test_a_large_batch_that_turns_out_slow_is_handed_back_in_halves(service, monkeypatch):
+    """It was made large because those before it cost nothing; nobody waits for all of it."""
+    monkeypatch.setattr("workers.restore.CHUNK_ITEMS", 1)
+    monkeypatch.setattr("workers.restore.LARGE", 2)
+    monkeypatch.setattr("workers.restore.LARGE_SLICE_SECONDS", -1.0)
+    source.put("devices", people(8))
+    run = service.run(plan())
+    settle(service, run)
+    with service.ledger.read() as connection:
+        states = Counter(
+            connection.execute(
+                select(batch.c.state).where(batch.c.run == run, batch.c.kind == "restore")
+            ).scalars()
+        )
+    assert states["split"] >= 1
+    assert set(states) <= {"split", "done"}
+    assert books(service, run).items == books(service, run).restored > 0
 
 
 def test_a_user_of_many_chunks_is_looked_at_once(service, monkeypatch):

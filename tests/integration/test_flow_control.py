@@ -159,7 +159,7 @@ def test_short_batches_that_lie_side_by_side_are_handed_out_as_one(request, tmp_
         )
         lane = Lane(run="r1", phases=(0, 1), room=100)
         rings, places = dispatch_lanes(
-            connection, [lane], now=1, lease_ms=1, room=9, joined={("r1", 0)}, users=30
+            connection, [lane], now=1, lease_ms=1, room=9, joined={("r1", 0): 30}
         )
         rows = {
             row.id: (row.phase, row.wave, row.first, row.last)
@@ -176,7 +176,8 @@ def test_short_batches_that_lie_side_by_side_are_handed_out_as_one(request, tmp_
             (1, 0, 10, 19),
             (1, 0, 20, 29),
         ]
-        assert places == {("r1", 0): 6, ("r1", 1): 3}
+        sent = {place: (one.batches, one.users) for place, one in places.items()}
+        assert sent == {("r1", 0): (6, 100), ("r1", 1): (3, 30)}
         for phase, wave, users in ((0, 0, range(100)), (0, 1, range(100, 200)), (1, 0, range(100))):
             ranges = sorted(row[2:] for row in rows.values() if row[:2] == (phase, wave))
             covered = [user for first, last in ranges for user in range(first, last + 1)]
@@ -185,13 +186,13 @@ def test_short_batches_that_lie_side_by_side_are_handed_out_as_one(request, tmp_
         connection.execute(update(batch).where(batch.c.id == crashed).values(attempts=2))
         assert leases.split(connection, crashed)
         rings, _ = dispatch_lanes(
-            connection, [lane], now=1, lease_ms=1, room=100, joined={("r1", 0), ("r1", 1)}, users=90
+            connection, [lane], now=1, lease_ms=1, room=5, joined={("r1", 0): 50, ("r1", 1): 50}
         )
         rows = {row.id: (row.first, row.last) for row in connection.execute(select(batch))}
         assert [rows[ring.batch] for ring in rings] == [
             *((0, 15), (16, 29)),  # what was halved stays halved
-            *((30, 79), (80, 99)),  # no more than five are one
-            *((100, 149), (150, 199)),
+            *((30, 69), (70, 99)),  # no more are one than leave enough for all that have room
+            (100, 139),
         ]
     ledger.close()
 
@@ -212,7 +213,9 @@ def test_targets_take_turns_and_one_that_is_away_takes_no_room_from_another(tmp_
             lanes = [Lane(run="r1", phases=(0,), room=ill), Lane(run="r1", phases=(1,), room=well)]
             rings, places = dispatch_lanes(connection, lanes, now=1, lease_ms=1, room=room)
             found = [phase_of[ring.batch] for ring in rings]
-            assert places == Counter(("r1", phase) for phase in found)
+            assert {place: one.batches for place, one in places.items()} == Counter(
+                ("r1", phase) for phase in found
+            )
             return found
 
         assert sent(100, 100, 6) == [0, 1, 0, 1, 0, 1]

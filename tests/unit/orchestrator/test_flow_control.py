@@ -2,6 +2,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from orchestrator.flow_control import (
+    AIM_MS,
     CALM_MS,
     FIRST,
     LEAST,
@@ -47,17 +48,25 @@ def test_batches_that_wrote_nothing_are_no_burden_and_widen_the_window_each():
 def test_the_pace_of_batches_is_seen_by_how_many_end_from_look_to_look():
     pace = Pace()
     assert pace.look(out=0, running=0, now=1_000) == 0
-    assert not pace.short, "nothing is known yet"
-    pace.sent(8)
+    assert pace.fitting == 0, "nothing is known yet"
+    pace.sent(8, users=80, now=1_000)
     assert pace.look(out=8, running=2, now=1_050) == 0
     assert pace.look(out=4, running=2, now=1_100) == 4
-    assert (pace.took_ms, pace.short) == (50, True)
-    pace.sent(4)
+    assert (pace.took_ms, pace.to_do_ms, pace.fitting) == (50, 200, 10 * AIM_MS // 50)
+    pace.sent(4, users=200, now=1_100)
+    assert pace.users == 30, "of those that are out, on average"
     assert pace.look(out=7, running=2, now=1_100) == 1, "no time passed: nothing is learned"
     assert pace.took_ms == 50
     assert pace.look(out=7, running=2, now=5_000) == 0
     assert pace.look(out=6, running=2, now=7_100) == 1
-    assert (pace.took_ms, pace.short) == (12_000, False)
+    assert (pace.took_ms, pace.fitting) == (12_000, 2)
+
+
+def test_batches_that_all_ended_before_the_first_look_tell_their_pace_too():
+    pace = Pace()
+    pace.sent(8, users=800, now=1_000)
+    assert pace.look(out=0, running=0, now=1_080) == 8
+    assert pace.took_ms == 10
 
 
 def test_trouble_halves_the_window_once_for_all_that_was_sent_before():
