@@ -16,7 +16,7 @@ import subprocess
 import sys
 import tempfile
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -248,7 +248,10 @@ class Sweep:
     def calls(self) -> dict[str, int]:
         """How often a worker that is not killed makes each call, in one thread at most."""
         with tempfile.NamedTemporaryFile("r") as log:
-            ended = self._work("--output", log.name, f"--trace={','.join(CALLS)}")
+            traced = ("--output", log.name, f"--trace={','.join(CALLS)}")
+            self._work(*traced)  # makes the folders that are made but once
+            self._place.reset()
+            ended = self._work(*traced)
             lines = log.read().splitlines()
         if ended:
             raise NoTracer(f"the worker ended with {ended} although nobody killed it")
@@ -345,14 +348,21 @@ class Toll:
     wrongs: list[str] = field(default_factory=list)
 
 
-def sweep(place: Place, folder: Path, *, every: int = 1) -> Toll:
-    """Kill at each point, or at each `every`th."""
+def sweep(
+    place: Place, folder: Path, *, every: int = 1, say: Callable[[str], object] = len
+) -> Toll:
+    """Kill at each point, or at each `every`th; say what is wrong, and how far it is, meanwhile."""
     toll = Toll()
     with silence(), Sweep(folder, place) as swept:
-        for position, (call, number) in enumerate(list(swept.points())):
-            if position % every == 0:
-                toll.points[call] += 1
-                toll.wrongs += swept.kill_at(call, number)
+        points = list(swept.points())[::every]
+        for position, (call, number) in enumerate(points, start=1):
+            toll.points[call] += 1
+            wrongs = swept.kill_at(call, number)
+            toll.wrongs += wrongs
+            for wrong in wrongs:
+                say(wrong)
+            if position % 50 == 0:
+                say(f"{position} of {len(points)} points")
     return toll
 
 
@@ -361,24 +371,28 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--every", type=int, default=1)
     every = parser.parse_args().every
-    wrongs: list[str] = []
+    wrongs = 0
     postgres = Postgres()
     try:
         for name in ("SQLite and files", "PostgreSQL"):
             with tempfile.TemporaryDirectory() as folder:
                 root = Path(folder)
                 place = Files(root) if name == "SQLite and files" else Tables(postgres)
-                toll = sweep(place, root, every=every)
+                toll = sweep(place, root, every=every, say=_say)
             calls = ", ".join(f"{call} {number}" for call, number in toll.points.items())
-            sys.stdout.write(
+            _say(
                 f"{name}: killed at {toll.points.total()} points ({calls}), "
-                f"{len(toll.wrongs)} wrong\n"
+                f"{len(toll.wrongs)} wrong"
             )
-            wrongs += toll.wrongs
+            wrongs += len(toll.wrongs)
     finally:
         postgres.stop()
-    sys.stdout.writelines(f"{wrong}\n" for wrong in wrongs[:50])
     return int(bool(wrongs))
+
+
+def _say(line: str) -> None:
+    sys.stdout.write(f"{line}\n")
+    sys.stdout.flush()
 
 
 if __name__ == "__main__":
