@@ -15,6 +15,7 @@ from sqlalchemy import (
     exists,
     func,
     insert,
+    or_,
     select,
     text,
     update,
@@ -59,18 +60,15 @@ def active_runs(connection: Connection) -> list[tuple[str, RunState]]:
     return [(row.id, RunState(row.state)) for row in connection.execute(_ACTIVE)]
 
 
+_LOOKED_AFTER = (
+    RunState.SUBMITTED,
+    RunState.INSPECTING,
+    RunState.AWAITING_APPROVAL,
+    RunState.RUNNING,
+)
 _ACTIVE = (
     select(run.c.id, run.c.state)
-    .where(
-        run.c.state.in_(
-            (
-                RunState.SUBMITTED,
-                RunState.INSPECTING,
-                RunState.AWAITING_APPROVAL,
-                RunState.RUNNING,
-            )
-        )
-    )
+    .where(or_(*(run.c.state == state for state in _LOOKED_AFTER)))  # IN is written out each time
     .order_by(run.c.created_at, run.c.id)
 )
 

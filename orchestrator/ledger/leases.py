@@ -23,6 +23,7 @@ from sqlalchemy import (
     Select,
     String,
     Table,
+    Update,
     and_,
     bindparam,
     case,
@@ -41,6 +42,7 @@ from sqlalchemy.sql.dml import ReturningUpdate
 from orchestrator.errors import LeaseLost
 from orchestrator.ledger.database import change_each
 from orchestrator.ledger.schema import (
+    OUT,
     READY,
     batch,
     choice,
@@ -392,10 +394,8 @@ def heartbeat(
 
     `progress`: something was finished since the last one, so a crash from here on starts anew.
     """
-    values = {"lease_until": now + lease_ms}
-    if progress:
-        values |= {"crashes": 0, "progress": batch.c.progress + 1}
-    _ours(connection, held, **values)
+    statement = _PROGRESS if progress else _BEAT
+    _ours(connection, held, statement, {"until": now + lease_ms})
 
 
 def still_held(connection: Connection, held: Batch) -> None:
@@ -420,22 +420,33 @@ def end(
     not_before: int = 0,
 ) -> None:
     """Give the batch back as `state`, under its epoch; raises `LeaseLost` when it is not ours."""
-    _ours(connection, held, state=state, lease_until=0, not_before=not_before)
+    _ours(connection, held, _END, {"ends_as": state, "until": 0, "not_sooner": not_before})
 
 
-def _ours(connection: Connection, held: Batch, **values: object) -> None:
-    found = connection.execute(
-        update(batch)
-        .where(
-            batch.c.id == held.id,
-            batch.c.epoch == held.epoch,
-            batch.c.state == BatchState.RUNNING,
-            batch.c.worker == held.worker,
-        )
-        .values(**values)
-    )
-    if found.rowcount != 1:
+def _ours(
+    connection: Connection, held: Batch, change: Update, values: Mapping[str, object]
+) -> None:
+    mine = {"of_batch": held.id, "of_epoch": held.epoch, "held_by": held.worker}
+    if connection.execute(change, {**mine, **values}).rowcount != 1:
         raise LeaseLost(f"batch {held.id} is no longer held under epoch {held.epoch}")
+
+
+_MINE = (
+    update(batch)
+    .where(
+        batch.c.id == bindparam("of_batch"),
+        batch.c.epoch == bindparam("of_epoch"),
+        batch.c.state == BatchState.RUNNING,
+        batch.c.worker == bindparam("held_by"),
+    )
+    .values(lease_until=bindparam("until", type_=BigInteger))
+)
+_BEAT = _MINE
+_PROGRESS = _MINE.values(crashes=0, progress=batch.c.progress + 1)
+_END = _MINE.values(
+    state=bindparam("ends_as", type_=batch.c.state.type),
+    not_before=bindparam("not_sooner", type_=BigInteger),
+)
 
 
 def reclaim(connection: Connection, *, now: int) -> list[int]:
@@ -443,20 +454,7 @@ def reclaim(connection: Connection, *, now: int) -> list[int]:
 
     A batch that was never claimed did not crash: its message was lost.
     """
-    rows = connection.execute(
-        update(batch)
-        .where(
-            batch.c.state.in_((BatchState.DISPATCHED, BatchState.RUNNING)),
-            batch.c.lease_until < now,
-        )
-        .values(
-            epoch=batch.c.epoch + 1,
-            crashes=batch.c.crashes + case((batch.c.state == BatchState.RUNNING, 1), else_=0),
-            state=BatchState.READY,
-            lease_until=0,
-        )
-        .returning(batch.c.id, batch.c.kind, batch.c.crashes)
-    ).all()
+    rows = connection.execute(_RECLAIM, {"now": now}).all()
     if rows:
         _end_leftovers(connection)
     return [
@@ -464,6 +462,19 @@ def reclaim(connection: Connection, *, now: int) -> list[int]:
         for row in rows
         if row.crashes >= (CRASHES_TO_REFUSE if row.kind == "inspect" else CRASHES_TO_SPLIT)
     ]
+
+
+_RECLAIM = (
+    update(batch)
+    .where(text(OUT), batch.c.lease_until < bindparam("now", type_=BigInteger))
+    .values(
+        epoch=batch.c.epoch + 1,
+        crashes=batch.c.crashes + case((batch.c.state == BatchState.RUNNING, 1), else_=0),
+        state=BatchState.READY,
+        lease_until=0,
+    )
+    .returning(batch.c.id, batch.c.kind, batch.c.crashes)
+)
 
 
 def _end_leftovers(connection: Connection) -> None:

@@ -9,7 +9,19 @@ from typing import Any
 
 import msgspec
 from msgspec import Struct
-from sqlalchemy import Connection, Row, exists, func, insert, select, text, update
+from sqlalchemy import (
+    BigInteger,
+    Connection,
+    Integer,
+    Row,
+    bindparam,
+    exists,
+    func,
+    insert,
+    select,
+    text,
+    update,
+)
 
 from orchestrator.ledger.database import insert_missing, upsert
 from orchestrator.ledger.schema import UNDELIVERED, delivery, delivery_attempt, notice, run
@@ -107,13 +119,7 @@ def tell(
 
 def due(connection: Connection, *, now: int, most: int = AT_ONCE) -> list[Knock]:
     """Lease what is due to whoever comes for it; publish these after the commit."""
-    chosen = (
-        select(delivery.c.id)
-        .where(text(UNDELIVERED), delivery.c.not_before <= now, delivery.c.lease_until < now)
-        .order_by(delivery.c.not_before)
-        .limit(most)
-    )
-    numbers = list(connection.execute(chosen).scalars())
+    numbers = list(connection.execute(_DUE, {"by_now": now, "most": most}).scalars())
     if not numbers:
         return []
     rows = connection.execute(
@@ -123,6 +129,15 @@ def due(connection: Connection, *, now: int, most: int = AT_ONCE) -> list[Knock]
         .returning(delivery.c.id, delivery.c.epoch)
     )
     return [Knock(delivery=row.id, epoch=row.epoch) for row in rows]
+
+
+_BY_NOW = bindparam("by_now", type_=BigInteger)
+_DUE = (
+    select(delivery.c.id)
+    .where(text(UNDELIVERED), delivery.c.not_before <= _BY_NOW, delivery.c.lease_until < _BY_NOW)
+    .order_by(delivery.c.not_before)
+    .limit(bindparam("most", type_=Integer))
+)
 
 
 def claim(connection: Connection, knock: Knock, *, now: int) -> Held | None:

@@ -6,7 +6,7 @@ them moves forward, so that it holds however many they are.
 
 from collections.abc import Mapping
 
-from sqlalchemy import Connection, and_, bindparam, case, delete, func, select, update
+from sqlalchemy import Connection, and_, bindparam, case, delete, func, select, text, update
 
 from orchestrator.flow_control import (
     Answers,
@@ -20,7 +20,7 @@ from orchestrator.flow_control import (
 from orchestrator.ledger.database import insert_missing, upsert
 from orchestrator.ledger.leases import Batch
 from orchestrator.ledger.outbox import tell
-from orchestrator.ledger.schema import allowance, batch, circuit, response
+from orchestrator.ledger.schema import OUT, allowance, batch, circuit, response
 from orchestrator.lifecycle import BatchState
 from orchestrator.notices import NoticeKind
 
@@ -83,7 +83,7 @@ def batches_out(connection: Connection) -> dict[tuple[str, int, BatchState], int
 
 _OUT = (
     select(batch.c.run, batch.c.phase, batch.c.state, func.count().label("number"))
-    .where(batch.c.state.in_((BatchState.DISPATCHED, BatchState.RUNNING)))
+    .where(text(OUT))
     .group_by(batch.c.run, batch.c.phase, batch.c.state)
 )
 

@@ -33,6 +33,8 @@ WITH_LOSSES = "lost > 0 OR quarantined > 0 OR nameless > 0"
 it looks at does not change in them."""
 
 READY = "state = 'ready'"
+OUT = "state IN ('dispatched', 'running')"
+"""Batches that somebody has, or may come for. As text: SQLAlchemy's IN is written out each time."""
 UNDONE = "state IN ('waiting', 'ready', 'dispatched', 'running') AND members IS NULL"
 """Batches of ranges that still have to end."""
 DUE = "state = 'waiting' AND batch IS NULL AND awaits IS NULL"
