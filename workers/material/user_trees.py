@@ -2,11 +2,12 @@
 
 import os
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
 from msgspec import Struct
 
-from orchestrator.items import File, UserId
+from orchestrator.items import File, Folder, UserId
 from workers.material.file_trees import Entry, moment
 from workers.material.inspection import Inspection
 from workers.material.user_folders import ID_BYTES, OWNER_FILE, Nobody, owner_of, part_of
@@ -108,6 +109,21 @@ class UserTree:
                 whose = self.whose(found.name)
                 if not isinstance(whose, Nobody):
                     yield found.name, whose
+
+    def owners(self) -> Iterator[UserId]:
+        """Every user who has anything, in the order of their folders' names."""
+        self.tree.check()
+        for part, owner in self.users():
+            if self.holds_anything(part):
+                yield owner
+
+    def folders(self, category: str, owners: Sequence[UserId]) -> Iterator[Folder]:
+        """What each of them has of a category; files are listed when a folder is iterated."""
+        self.tree.check()
+        for owner in owners:
+            part = self.part(owner)
+            files = () if part is None else _Files(self, part, category.encode())
+            yield Folder(owner=owner, files=files)
 
     def whose(self, part: bytes) -> UserId | Nobody:
         """Whose folder that is."""
@@ -227,6 +243,19 @@ class UserTree:
             if self._folds:
                 self._spellings = frozenset(found.name for found in self.tree.level())
         return not self._folds or part in self._spellings
+
+
+@dataclass(frozen=True, slots=True)
+class _Files:
+    """The files of one user's category; listed anew each time, so that nothing is kept."""
+
+    users: UserTree
+    part: bytes
+    category: bytes
+
+    def __iter__(self) -> Iterator[File]:
+        """In the tree's order."""
+        return map(self.users.tree.file, self.users.entries(self.part, self.category))
 
 
 def _stray_file(inspection: Inspection, found: Named, why: str) -> None:

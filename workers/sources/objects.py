@@ -49,25 +49,17 @@ class Objects:
 
     def open(self, surroundings: Surroundings) -> "ObjectsSource":
         """Ready to read; connects on first use."""
-        secret = surroundings.secret
 
-        def access() -> Access:
-            url = secret(self.url)
-            if url.startswith(LOCAL):
+        def opened() -> Access:
+            access = Access.of(self, surroundings.secret)
+            if access.url.startswith(LOCAL):
                 raise Unavailable(
                     "objects source: a folder of this machine is no object store",
                     hint="name it as a source of kind vdir",
                 )
-            return Access(
-                url=url,
-                endpoint=self.endpoint,
-                region=self.region,
-                access_key="" if self.access_key is None else secret(self.access_key),
-                secret_key="" if self.secret_key is None else secret(self.secret_key),
-                settings=tuple(self.settings.items()),
-            )
+            return access
 
-        bucket = Bucket(access, folder=surroundings.folder, called="objects source")
+        bucket = Bucket(opened, folder=surroundings.folder, called="objects source")
         tree = ObjectTree(bucket, file_bytes=self.file_bytes)
         return ObjectsSource(bucket, UserTree(tree, categories=surroundings.categories))
 
@@ -92,35 +84,15 @@ class ObjectsSource:
 
     def users(self) -> Iterator[UserId]:
         """In the order of their names."""
-        self._users.tree.check()
-        for part, owner in self._users.users():
-            if self._users.holds_anything(part):
-                yield owner
+        return self._users.owners()
 
     def folders(self, category: str, owners: Sequence[UserId]) -> Iterator[Folder]:
         """Objects are listed when a folder is iterated."""
-        self._users.tree.check()
-        for owner in owners:
-            part = self._users.part(owner)
-            files = () if part is None else Files(self._users, part, category.encode())
-            yield Folder(owner=owner, files=files)
+        return self._users.folders(category, owners)
 
     def close(self) -> None:
         """Let go of the connections."""
         self._bucket.close()
-
-
-@dataclass(frozen=True, slots=True)
-class Files:
-    """The objects of one user's category; listed anew each time, so that nothing is kept."""
-
-    users: UserTree
-    part: bytes
-    category: bytes
-
-    def __iter__(self) -> Iterator[File]:
-        """In the order of the store's listing."""
-        return map(self.users.tree.file, self.users.entries(self.part, self.category))
 
 
 class ObjectTree:

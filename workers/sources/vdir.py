@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from orchestrator.items import File, Folder, UserId
+from orchestrator.items import Folder, UserId
 from orchestrator.ports import Inventory, Surroundings
 from workers.material.file_trees import FILE_BYTES, Tree
 from workers.material.inspection import Inspection
@@ -53,34 +53,14 @@ class VdirSource:
 
     def users(self) -> Iterator[UserId]:
         """In the order of their folders' names."""
-        self._users.tree.check()
-        for part, owner in self._users.users():
-            if self._users.holds_anything(part):
-                yield owner
+        return self._users.owners()
 
     def folders(self, category: str, owners: Sequence[UserId]) -> Iterator[Folder]:
         """Files are listed when a folder is iterated."""
-        self._users.tree.check()
-        for owner in owners:
-            part = self._users.part(owner)
-            files = () if part is None else Files(self._users, part, category.encode())
-            yield Folder(owner=owner, files=files)
+        return self._users.folders(category, owners)
 
     def close(self) -> None:
         """Nothing is open."""
-
-
-@dataclass(frozen=True, slots=True)
-class Files:
-    """The files of one user's category; listed anew each time, so that nothing is kept."""
-
-    users: UserTree
-    part: bytes
-    category: bytes
-
-    def __iter__(self) -> Iterator[File]:
-        """In the order of the bytes of their names."""
-        return map(self.users.tree.file, self.users.entries(self.part, self.category))
 
 
 KIND = Vdir

@@ -7,12 +7,12 @@ store is away. What may be tried again at once is tried again by the store's own
 import os
 import re
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Final, Protocol, Self, TypeVar, cast
 
 from orchestrator.errors import ItemRejected, Unavailable
 from orchestrator.reasons import Reason
@@ -36,6 +36,40 @@ _Given = TypeVar("_Given")
 _Got = TypeVar("_Got")
 
 
+class Stored(Protocol):
+    """Options of a source or target in an object store."""
+
+    @property
+    def url(self) -> str:
+        """The store's, or a reference to it."""
+        ...
+
+    @property
+    def endpoint(self) -> str:
+        """The address, where it is not Amazon's."""
+        ...
+
+    @property
+    def region(self) -> str:
+        """Where the store has any."""
+        ...
+
+    @property
+    def access_key(self) -> str | None:
+        """A reference to the key's id."""
+        ...
+
+    @property
+    def secret_key(self) -> str | None:
+        """A reference to the key."""
+        ...
+
+    @property
+    def settings(self) -> Mapping[str, str]:
+        """Of the store's client."""
+        ...
+
+
 @dataclass(frozen=True, kw_only=True)
 class Access:
     """How a store is reached; secrets are resolved already."""
@@ -47,6 +81,19 @@ class Access:
     secret_key: str = ""
     settings: tuple[tuple[str, str], ...] = ()
     connections: int = 16
+
+    @classmethod
+    def of(cls, options: Stored, secret: Callable[[str], str], *, connections: int = 16) -> Self:
+        """What a plan's options lead to."""
+        return cls(
+            url=secret(options.url),
+            endpoint=options.endpoint,
+            region=options.region,
+            access_key="" if options.access_key is None else secret(options.access_key),
+            secret_key="" if options.secret_key is None else secret(options.secret_key),
+            settings=tuple(options.settings.items()),
+            connections=connections,
+        )
 
 
 class Bucket:

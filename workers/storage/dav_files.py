@@ -27,6 +27,7 @@ from workers.storage.dav_answers import FILES, BadAnswer, Member, http_date, pro
 from workers.storage.dav_collections import verdict
 from workers.storage.dav_discovery import Refusal, Visit, as_folder
 from workers.storage.dav_requests import Answer, Lost, TooLarge, nameable, path_part, together
+from workers.storage.item_names import unfit
 from workers.storage.probe_names import is_abandoned, probe_name
 
 PARTS: Final = ".parts"
@@ -37,7 +38,6 @@ _STALE_AFTER: Final = timedelta(days=1)
 _TRIES: Final = 3
 _PAUSE: Final = 0.2
 _HASH_DIGITS: Final = 16
-_PART: Final = re.compile(r"[A-Za-z0-9_@%+-][A-Za-z0-9_@%+.-]{0,99}")
 _ETAG: Final = re.compile(r'"[^"]*"')
 """A strong one: a weak one is never equal to another (RFC 9110, 8.8.3.2)."""
 _NOTHING_THERE: Final = frozenset({HTTPStatus.NOT_FOUND, HTTPStatus.GONE})
@@ -425,10 +425,7 @@ def refusal(name: str, item: Item) -> Written | None:
     """What can be answered without asking the server."""
     if not is_item_name(name) or not nameable(name + PARTS):
         return Written(fate=Fate.REFUSED, detail="not a name that a file can have")
-    names = [part.name for part in item.attachments]
-    if len(set(names)) < len(names) or not all(map(_PART.fullmatch, names)):
-        return Written(fate=Fate.REFUSED, detail="the attachments' names are not file names")
-    return None
+    return unfit(item.attachments)
 
 
 def _quoted(tag: str) -> str:

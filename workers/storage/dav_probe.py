@@ -5,11 +5,8 @@ one it uses items of its own in the collection that is there. All names tell whi
 them, so that what a killed probe left is removed by the next, and a living one is left alone.
 """
 
-import os
-import socket
 import uuid
 from collections.abc import Iterable
-from pathlib import Path
 from typing import Final
 
 from msgspec import Struct
@@ -20,8 +17,8 @@ from workers.storage.dav_answers import LISTING, BadAnswer, propfind
 from workers.storage.dav_collections import Collection, Form
 from workers.storage.dav_discovery import Visit
 from workers.storage.dav_requests import Lost, TooLarge
+from workers.storage.probe_names import is_abandoned, probe_name
 
-PREFIX: Final = "reinstate-probe-"
 _STALE: Final = '"reinstate-stale"'
 
 
@@ -40,7 +37,7 @@ async def probe(visit: Visit, home: str, form: Form, fallback: str) -> Proof:
     `fallback`: the collection that is used where none can be made. Raises `Unavailable` where
     nothing can be written or what was written is not there.
     """
-    mine = PREFIX + _myself() + uuid.uuid4().hex[:8]
+    mine = probe_name()
     collection = Collection(visit, f"{home}{mine}/", form)
     own = True
     try:
@@ -63,7 +60,7 @@ async def takes_whole(visit: Visit, home: str, form: Form) -> bool:
 
     Only where nothing is in its place, with each card under its UID, and all or none of them.
     """
-    collection = Collection(visit, f"{home}{PREFIX}{_myself()}{uuid.uuid4().hex[:8]}/", form)
+    collection = Collection(visit, f"{home}{probe_name()}/", form)
     uids = [uuid.uuid4().hex for _ in range(3)]
     cards = {f"{uid}.{form.suffix}": _content(form, uid, uid) for uid in uids}
     *first, last = cards
@@ -153,36 +150,8 @@ async def _sweep(visit: Visit, home: str, collection: Collection | None) -> None
     except (BadAnswer, TooLarge):
         raise visit.strange() from None
     for member in members or ():
-        if member.name.startswith(PREFIX) and _abandoned(member.name):
+        if is_abandoned(member.name):
             await visit.ask("DELETE", member.path)
-
-
-def _myself() -> str:
-    return f"{_machine()}-{os.getpid()}-"
-
-
-def _machine() -> str:
-    """This machine since it was started, as containers see it; tells nothing of it."""
-    try:
-        boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii")
-    except OSError:
-        boot = ""
-    return uuid.uuid5(uuid.NAMESPACE_DNS, f"{socket.gethostname()} {boot}").hex[:12]
-
-
-def _abandoned(name: str) -> bool:
-    """Whether the process that made it, on this machine, is no more."""
-    machine, _, rest = name.removeprefix(PREFIX).partition("-")
-    process, _, _ = rest.partition("-")
-    if machine != _machine() or not process.isdecimal():
-        return False
-    try:
-        os.kill(int(process), 0)
-    except ProcessLookupError:
-        return True
-    except OSError:
-        return False
-    return False
 
 
 def _unwritable(error: Unavailable) -> Unavailable:

@@ -15,9 +15,9 @@ from hashlib import sha256
 from typing import Final
 
 from orchestrator.errors import Unavailable
-from orchestrator.items import Attachment, Ident, UserId
+from orchestrator.items import Attachment, UserId
 from orchestrator.ports import Entry, Live
-from workers.formats.path_parts import unescape
+from workers.storage.item_names import ident_in
 
 LONGEST: Final = 255
 """Bytes of a file's name."""
@@ -52,17 +52,6 @@ def name_of(ref: str) -> str | None:
     try:
         return ref if len(os.fsencode(ref)) <= LONGEST else None
     except UnicodeEncodeError:
-        return None
-
-
-def _claimed(name: str) -> Ident | None:
-    """The ident that a name spelled as ours stands for."""
-    stem, _, suffix = name.partition(".")
-    if "." in suffix:
-        return None
-    try:
-        return Ident(unescape(stem))
-    except ValueError:
         return None
 
 
@@ -170,7 +159,7 @@ def entry_of(owner: UserId, name: str, seen: Seen) -> Entry:
         owner=owner,
         ref=ref_of(name),
         version=seen.version,
-        ident=_claimed(name),
+        ident=ident_in(name),
         modified=seen.modified,
         size=seen.size,
     )

@@ -23,7 +23,6 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from hashlib import sha256
 from typing import TYPE_CHECKING, Final
-from urllib.parse import urlsplit
 
 from orchestrator.errors import Unavailable
 from orchestrator.items import Ident, Media, UserId
@@ -40,6 +39,7 @@ from orchestrator.ports import (
     Write,
     Written,
 )
+from workers.storage.server_options import accounts, address, check_logins, in_the_clear, server
 
 if TYPE_CHECKING:
     from workers.storage.dav_answers import Member
@@ -90,20 +90,11 @@ class Dav:
                 "nothing tells whose place it is: put {user} into 'user_url' or 'username', "
                 "or give 'accounts'"
             )
-        if self.accounts and (self.password or self.token):
-            raise ValueError(
-                "'accounts' has the passwords; neither 'password' nor 'token' goes too"
-            )
-        if self.token and (self.username or self.password):
-            raise ValueError("'token' goes without 'username' and 'password'")
         if self.token and "{user}" not in self.user_url:
             raise ValueError(
                 "'token' enters one account; 'user_url' says where each user's place is"
             )
-        if self.at_once < 1:
-            raise ValueError("'at_once' is at least 1")
-        if any(not name.strip(".") or "/" in name for name in self.collections.values()):
-            raise ValueError("a collection's name is one part of an address")
+        check_logins(self, names=self.collections.values(), places="collection")
 
     def open(self, surroundings: Surroundings) -> "DavTarget":
         """Ready to write; connects on first use."""
@@ -128,9 +119,7 @@ class DavTarget:
         options = self._options
         name = options.collections.get(category, category)
         login = options.username if "{user}" in options.username else ""
-        return "dav:" + " ".join(
-            (*_address(self._url()), options.user_url, login, name, options.era)
-        )
+        return "dav:" + " ".join((*self._address(), options.user_url, login, name, options.era))
 
     def close(self) -> None:
         """Close the connections."""
@@ -149,37 +138,24 @@ class DavTarget:
         return f"~{hashed[:40]}.{suffix}"
 
     def _opened(self) -> "Places":
-        from workers.storage.dav_accounts import Accounts  # noqa: PLC0415 - heavy imports, if used
-        from workers.storage.dav_places import Places  # noqa: PLC0415
-        from workers.storage.dav_requests import Bounds, Server  # noqa: PLC0415
+        from workers.storage.dav_places import Places  # noqa: PLC0415 - heavy imports, if used
 
-        options, surroundings = self._options, self._surroundings
+        options = self._options
         with self._lock:
             if self._places is None:
-                origin, path = _address(self._url())
-                bounds = Bounds(
-                    seconds=options.timeout.total_seconds(),
-                    answer_bytes=options.answer_bytes,
-                    at_once=options.at_once,
-                )
-                accounts = Accounts(
-                    name=NAME,
-                    username=options.username,
-                    password=lambda: surroundings.secret(options.password or ""),
-                    token=lambda: surroundings.secret(options.token or ""),
-                    file=surroundings.folder / options.accounts if options.accounts else None,
-                )
+                origin, path = self._address()
                 self._places = Places(
-                    Server(origin, bounds=bounds, name=NAME),
-                    accounts,
+                    server(options, origin, name=NAME),
+                    accounts(options, self._surroundings, name=NAME),
                     start=path,
                     user_url=options.user_url,
                     names=options.collections,
                 )
             return self._places
 
-    def _url(self) -> str:
-        return self._surroundings.secret(self._options.url)
+    def _address(self) -> tuple[str, str]:
+        url = self._surroundings.secret(self._options.url)
+        return address(url, name=NAME, secrets="name and password have options")
 
     # Inspection --------------------------------------------------------------------------------
 
@@ -207,9 +183,7 @@ class DavTarget:
             return proofs
 
         proofs = places.server.run(work)
-        notes: list[str] = []
-        if places.server.origin.startswith("http:") and self._secret():
-            notes.append("passwords go over the wire in the clear; use https")
+        notes = in_the_clear(places.server.origin, self._options)
         if not all(proof.dated for proof in proofs):
             notes.append(
                 "the server does not tell when an item changed: where recovered and live item "
@@ -221,9 +195,6 @@ class DavTarget:
             tombstones=False,
             notes=tuple(notes),
         )
-
-    def _secret(self) -> bool:
-        return bool(self._options.password or self._options.token or self._options.accounts)
 
     # Looking -----------------------------------------------------------------------------------
 
@@ -333,26 +304,6 @@ def _live(owner: UserId, member: "Member") -> Live:
         size=len(content),
     )
     return Live(entry=entry, content=content)
-
-
-def _address(url: str) -> tuple[str, str]:
-    """Scheme with host, and path; raises `Unavailable` where it is none that we can call."""
-    try:
-        parts = urlsplit(url)
-        host, port = parts.hostname, parts.port
-    except ValueError:
-        raise _no_address() from None
-    if not host or parts.scheme not in ("http", "https") or parts.username is not None:
-        raise _no_address()
-    netloc = f"[{host}]" if ":" in host else host
-    return f"{parts.scheme}://{netloc}{f':{port}' if port else ''}", parts.path or "/"
-
-
-def _no_address() -> Unavailable:
-    return Unavailable(
-        f"{NAME}: 'url' is not the address of a server",
-        hint="write https://host/path; name and password have options of their own",
-    )
 
 
 KIND = Dav

@@ -13,7 +13,6 @@ from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final, TypeVar
-from urllib.parse import urlsplit
 
 from orchestrator.errors import Unavailable
 from orchestrator.items import Digest, Ident, Item, Media, UserId
@@ -31,6 +30,7 @@ from orchestrator.ports import (
     Written,
 )
 from workers.formats.path_parts import escape
+from workers.storage.server_options import Changed, address, by_place, check_calls, server
 
 if TYPE_CHECKING:
     from workers.storage.importer import Importer
@@ -40,7 +40,6 @@ _PROBE: Final = Media("probe", "application/octet-stream")
 _STALE: Final = '"reinstate-stale"'
 
 T = TypeVar("T")
-Change = Write | Removal
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,8 +61,7 @@ class Http:
 
     def __post_init__(self) -> None:
         """Refuse what cannot work."""
-        if self.at_once < 1:
-            raise ValueError("'at_once' is at least 1")
+        check_calls(self)
 
     def open(self, surroundings: Surroundings) -> "HttpTarget":
         """Ready to write; connects on first use."""
@@ -85,7 +83,7 @@ class HttpTarget:
         if self._identity is None:
             importer = self._opened()
             self._identity = importer.server.run(importer.identity)
-        origin, path = _address(self._surroundings.secret(self._options.url))
+        origin, path = self._address()
         return f"http:{self._identity or origin + path} {category}"
 
     def ref(self, category: str, ident: Ident, media: Media) -> str:
@@ -101,24 +99,22 @@ class HttpTarget:
             importer.server.close()
 
     def _opened(self) -> "Importer":
-        from workers.storage.dav_requests import Bounds, Server  # noqa: PLC0415 - heavy, if used
-        from workers.storage.importer import Importer  # noqa: PLC0415
+        from workers.storage.importer import Importer  # noqa: PLC0415 - heavy imports, if used
 
         options, secret = self._options, self._surroundings.secret
         with self._lock:
             if self._importer is None:
-                origin, path = _address(secret(options.url))
-                bounds = Bounds(
-                    seconds=options.timeout.total_seconds(),
-                    answer_bytes=options.answer_bytes,
-                    at_once=options.at_once,
-                )
+                origin, path = self._address()
                 headers = (
                     {"Authorization": f"Bearer {secret(options.token)}"} if options.token else {}
                 )
-                server = Server(origin, bounds=bounds, name=NAME)
-                self._importer = Importer(server, path, headers)
+                self._importer = Importer(server(options, origin, name=NAME), path, headers)
             return self._importer
+
+    def _address(self) -> tuple[str, str]:
+        url = self._surroundings.secret(self._options.url)
+        origin, path = address(url, name=NAME, secrets="a token has an option")
+        return origin, path.rstrip("/")
 
     # Inspection --------------------------------------------------------------------------------
 
@@ -180,19 +176,15 @@ class HttpTarget:
         return self._changed(removals, lambda removal: importer.delete(category, removal))
 
     def _changed(
-        self, changes: Sequence[T], change: Callable[[T], Awaitable[Written]]
+        self, changes: Sequence[Changed], change: Callable[[Changed], Awaitable[Written]]
     ) -> list[Written]:
-        places: dict[tuple[str, str], list[int]] = {}
-        for number, one in enumerate(changes):
-            assert isinstance(one, Write | Removal)  # noqa: S101 - what both callers give
-            places.setdefault((one.owner, one.ref), []).append(number)
         answers: dict[int, Written] = {}
 
         async def in_order(numbers: list[int]) -> None:
             for number in numbers:
                 answers[number] = await change(changes[number])
 
-        self._each(list(places.values()), in_order)
+        self._each(list(by_place(changes).values()), in_order)
         return [answers[number] for number in range(len(changes))]
 
     def _each(self, all_of: Sequence[T], work: "Callable[[T], Awaitable[R]]") -> "list[R]":
@@ -239,26 +231,6 @@ async def _proven(importer: "Importer", category: str, owner: UserId, name: str)
 
 def _unkept(message: str) -> Unavailable:
     return Unavailable(f"{NAME}: {message}", hint="look at the service's log")
-
-
-def _address(url: str) -> tuple[str, str]:
-    """Scheme with host, and path; raises `Unavailable` where it is none that we can call."""
-    try:
-        parts = urlsplit(url)
-        host, port = parts.hostname, parts.port
-    except ValueError:
-        raise _no_address() from None
-    if not host or parts.scheme not in ("http", "https") or parts.username is not None:
-        raise _no_address()
-    netloc = f"[{host}]" if ":" in host else host
-    return f"{parts.scheme}://{netloc}{f':{port}' if port else ''}", parts.path.rstrip("/")
-
-
-def _no_address() -> Unavailable:
-    return Unavailable(
-        f"{NAME}: 'url' is not the address of a service",
-        hint="write https://host/path; a token has an option of its own",
-    )
 
 
 KIND = Http

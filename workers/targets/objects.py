@@ -41,8 +41,9 @@ from orchestrator.ports import (
     Write,
     Written,
 )
-from workers.formats.path_parts import escape, unescape
+from workers.formats.path_parts import escape
 from workers.storage.buckets import Access, Bucket
+from workers.storage.item_names import ident_in, unfit
 
 if TYPE_CHECKING:
     from obstore import ObjectMeta
@@ -63,7 +64,6 @@ STALE: Final = "0"
 _LONGEST_PARTS: Final = 1_800
 """Bytes; S3 takes 2 KB of metadata."""
 _LONGEST_NAME: Final = 255
-_PART: Final = re.compile(r"[A-Za-z0-9_@%+-][A-Za-z0-9_@%+.-]{0,99}")
 _MARKED: Final = re.compile(rb"[0-9a-f]{32}")
 _GONE: Final = Written(fate=Fate.CONFLICT)
 
@@ -89,18 +89,9 @@ class Objects:
 
     def open(self, surroundings: Surroundings) -> "ObjectsTarget":
         """Ready to write; connects on first use."""
-        secret = surroundings.secret
 
         def access() -> Access:
-            return Access(
-                url=secret(self.url),
-                endpoint=self.endpoint,
-                region=self.region,
-                access_key="" if self.access_key is None else secret(self.access_key),
-                secret_key="" if self.secret_key is None else secret(self.secret_key),
-                settings=tuple(self.settings.items()),
-                connections=max(1, self.connections),
-            )
+            return Access.of(self, surroundings.secret, connections=max(1, self.connections))
 
         return ObjectsTarget(Bucket(access, folder=surroundings.folder, called="objects target"))
 
@@ -257,7 +248,7 @@ class ObjectsTarget:
             owner=owner,
             ref=name,
             version=self._version(meta),
-            ident=_claimed(name),
+            ident=ident_in(name),
             modified=meta["last_modified"],
             size=meta["size"],
         )
@@ -451,25 +442,11 @@ def _is_name(ref: str) -> bool:
     )
 
 
-def _claimed(name: str) -> Ident | None:
-    """The ident that a name spelled as ours stands for."""
-    stem, _, suffix = name.partition(".")
-    if "." in suffix:
-        return None
-    try:
-        return Ident(unescape(stem))
-    except ValueError:
-        return None
-
-
 def _refusal(write: Write) -> Written | None:
     """What can be answered without asking the store."""
     if not _is_name(write.ref):
         return Written(fate=Fate.REFUSED, detail="not a name that an object can have")
-    names = [part.name for part in write.item.attachments]
-    if len(set(names)) < len(names) or not all(map(_PART.fullmatch, names)):
-        return Written(fate=Fate.REFUSED, detail="the attachments' names are not file names")
-    return None
+    return unfit(write.item.attachments)
 
 
 def _rounds(writes: Sequence[Write]) -> Iterator[list[int]]:

@@ -19,10 +19,8 @@ from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final, TypeVar
-from urllib.parse import urlsplit
 from uuid import uuid4
 
-from orchestrator.errors import Unavailable
 from orchestrator.items import Ident, Media, UserId
 from orchestrator.options.paths import PlanPath
 from orchestrator.options.quantities import Duration, Size
@@ -38,7 +36,17 @@ from orchestrator.ports import (
     Write,
     Written,
 )
-from workers.formats.path_parts import escape, unescape
+from workers.formats.path_parts import escape
+from workers.storage.item_names import ident_in
+from workers.storage.server_options import (
+    Changed,
+    accounts,
+    address,
+    by_place,
+    check_logins,
+    in_the_clear,
+    server,
+)
 
 if TYPE_CHECKING:
     from workers.storage.dav_answers import Member
@@ -49,7 +57,6 @@ NAME: Final = "webdav target"
 MARK: Final = ".reinstate"
 """The file that tells this place from one that was made anew under its address."""
 
-Changed = TypeVar("Changed", Write, Removal)
 Given = TypeVar("Given")
 Got = TypeVar("Got")
 
@@ -86,16 +93,7 @@ class Webdav:
 
     def __post_init__(self) -> None:
         """Refuse what leads everybody to one place, or contradicts itself."""
-        if self.accounts and (self.password or self.token):
-            raise ValueError(
-                "'accounts' has the passwords; neither 'password' nor 'token' goes too"
-            )
-        if self.token and (self.username or self.password):
-            raise ValueError("'token' goes without 'username' and 'password'")
-        if self.at_once < 1:
-            raise ValueError("'at_once' is at least 1")
-        if any(not name.strip(".") or "/" in name for name in self.folders.values()):
-            raise ValueError("a folder's name is one part of an address")
+        check_logins(self, names=self.folders.values(), places="folder")
         if len(set(self.folders.values())) < len(self.folders):
             raise ValueError("two categories never share a folder")
 
@@ -134,28 +132,21 @@ class WebdavTarget:
         return f"{escape(ident)}.{escape(media.suffix)}"
 
     def _opened(self) -> "Folders":
-        from workers.storage.dav_accounts import Accounts  # noqa: PLC0415 - heavy imports, if used
-        from workers.storage.dav_folders import Folders  # noqa: PLC0415
-        from workers.storage.dav_requests import Bounds, Server  # noqa: PLC0415
+        from workers.storage.dav_folders import Folders  # noqa: PLC0415 - heavy imports, if used
 
         options, surroundings = self._options, self._surroundings
         with self._lock:
             if self._folders is None:
-                origin, path = _address(surroundings.secret(options.url))
-                bounds = Bounds(
-                    seconds=options.timeout.total_seconds(),
-                    answer_bytes=options.answer_bytes,
-                    at_once=options.at_once,
-                )
-                accounts = Accounts(
+                origin, path = address(
+                    surroundings.secret(options.url),
                     name=NAME,
-                    username=options.username,
-                    password=lambda: surroundings.secret(options.password or ""),
-                    token=lambda: surroundings.secret(options.token or ""),
-                    file=surroundings.folder / options.accounts if options.accounts else None,
+                    secrets="name and password have options",
                 )
                 self._folders = Folders(
-                    Server(origin, bounds=bounds, name=NAME), accounts, path, options.folders
+                    server(options, origin, name=NAME),
+                    accounts(options, surroundings, name=NAME),
+                    path,
+                    options.folders,
                 )
             return self._folders
 
@@ -171,9 +162,7 @@ class WebdavTarget:
         conduct = self._probed(folders)
         with self._lock:
             self._conduct = conduct
-        notes = _notes(conduct)
-        if folders.server.origin.startswith("http:") and self._secret():
-            notes.append("passwords go over the wire in the clear; use https")
+        notes = [*_notes(conduct), *in_the_clear(folders.server.origin, self._options)]
         return Capabilities(
             create_only=conduct.create_only,
             compare_and_set=conduct.replaces,
@@ -207,9 +196,6 @@ class WebdavTarget:
         root = folders.root(folders.visit(self._prober()))
         told = folders.server.run(lambda: root.get(root.path + MARK))
         return "" if told is None else (told.content or b"").decode("ascii", "replace")
-
-    def _secret(self) -> bool:
-        return bool(self._options.password or self._options.token or self._options.accounts)
 
     # Looking -----------------------------------------------------------------------------------
 
@@ -296,9 +282,7 @@ class WebdavTarget:
         from workers.storage.dav_writing import Plight  # noqa: PLC0415 - heavy, if used
 
         folders = self._opened()
-        places: dict[tuple[UserId, str], list[int]] = {}
-        for number, one in enumerate(changes):
-            places.setdefault((one.owner, one.ref), []).append(number)
+        places = by_place(changes)
         answers: dict[int, Written] = {}
         plight = Plight()
 
@@ -340,21 +324,10 @@ def _entry(owner: UserId, member: "Member", *, name: str = "") -> Entry:
         owner=owner,
         ref=name or member.name,
         version=member.etag,
-        ident=_claimed(name or member.name),
+        ident=ident_in(name or member.name),
         modified=member.modified,
         size=member.size,
     )
-
-
-def _claimed(name: str) -> Ident | None:
-    """The ident that a name spelled as ours stands for."""
-    stem, _, suffix = name.partition(".")
-    if "." in suffix:
-        return None
-    try:
-        return Ident(unescape(stem))
-    except ValueError:
-        return None
 
 
 def _notes(conduct: "Conduct") -> list[str]:
@@ -372,26 +345,6 @@ def _notes(conduct: "Conduct") -> list[str]:
     if not conduct.fine:
         notes.append("versions of this server do not tell two changes in the same second apart")
     return notes
-
-
-def _address(url: str) -> tuple[str, str]:
-    """Scheme with host, and path; raises `Unavailable` where it is none that we can call."""
-    try:
-        parts = urlsplit(url)
-        host, port = parts.hostname, parts.port
-    except ValueError:
-        raise _no_address() from None
-    if not host or parts.scheme not in ("http", "https") or parts.username is not None:
-        raise _no_address()
-    netloc = f"[{host}]" if ":" in host else host
-    return f"{parts.scheme}://{netloc}{f':{port}' if port else ''}", parts.path or "/"
-
-
-def _no_address() -> Unavailable:
-    return Unavailable(
-        f"{NAME}: 'url' is not the address of a server",
-        hint="write https://host/path; name and password have options of their own",
-    )
 
 
 KIND = Webdav
