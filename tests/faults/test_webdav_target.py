@@ -292,3 +292,28 @@ def test_each_user_has_the_place_that_the_address_names(site):
     assert fates[:2] == [Fate.DONE, Fate.REFUSED]
     assert f"anna/Pictures/Restored/{writes[0].ref}" in site.files()
     assert fetch(target, writes[0]).content == PHOTO
+
+
+LISTING = """
+from pathlib import Path
+from workers.storage.dav_answers import multistatus
+
+def most():
+    status = Path("/proc/self/status").read_text()
+    return 1024 * int(status.partition("VmHWM:")[2].split()[0])
+
+text = b'<D:response><D:href>/u/photos/IMG_%d.jpg</D:href><D:propstat><D:prop><D:resourcetype/>' \\
+    b'<D:getetag>"%d"</D:getetag><D:getcontentlength>9</D:getcontentlength></D:prop>' \\
+    b'<D:status>HTTP/1.1 200 OK</D:status></D:propstat></D:response>'
+body = b'<D:multistatus xmlns:D="DAV:">' + b"".join(text % (n, n) for n in range(40_000))
+body += b"</D:multistatus>"
+before = most()
+assert len(multistatus(body)) == 40_000
+print((most() - before) / len(body))
+"""
+
+
+@pytest.mark.guarantee(16)
+def test_the_listing_of_a_very_large_folder_takes_little_more_memory_than_its_text():
+    done = subprocess.run([sys.executable, "-c", LISTING], capture_output=True, check=True)
+    assert float(done.stdout) < 4
