@@ -18,12 +18,12 @@ from collections.abc import Iterator
 from itertools import count
 from pathlib import Path
 
-import httpx
 import obstore
 import pytest
 from obstore.store import S3Store
 
 from orchestrator.lifeline import die_with_parent
+from tests.calls import CALLS
 
 KEY = "test-key"
 SECRET = "test-secret-not-secret"
@@ -123,11 +123,11 @@ class Moto(ObjectStore):
 
     def bucket(self) -> str:
         name = f"bucket-{next(_names)}"
-        httpx.put(f"{self.endpoint}/{name}", timeout=PATIENCE).raise_for_status()
+        CALLS.put(f"{self.endpoint}/{name}").raise_for_status()
         return name
 
     def drop(self, bucket: str) -> None:
-        httpx.delete(f"{self.endpoint}/{bucket}", timeout=PATIENCE).raise_for_status()
+        CALLS.delete(f"{self.endpoint}/{bucket}").raise_for_status()
 
 
 def rclone() -> Path:

@@ -269,8 +269,9 @@ def test_hostile_names_touch_nothing_outside(example, tmp_path):
     target.inspect(CATEGORIES)
     before = sorted(path.name for path in tmp_path.iterdir())
     users = example.accounts(HOSTILE)
-    target.write("contacts", [create(target, x, y, b"") for x in users for y in HOSTILE[:7]])
-    target.fetch("contacts", [Place(owner=x, ref=y) for x in users for y in HOSTILE[:7]])
+    names = HOSTILE[: 1 + 6 // example.slowness]
+    target.write("contacts", [create(target, x, y, b"") for x in users for y in names])
+    target.fetch("contacts", [Place(owner=x, ref=y) for x in users for y in names])
     target.fetch("contacts", [Place(owner=users[0], ref=y) for y in HOSTILE])
     assert sorted(path.name for path in tmp_path.iterdir()) == before
     assert outside.read_bytes() == b"untouched"
@@ -393,13 +394,14 @@ def test_answers_come_in_the_order_of_the_writes(example, target):
 
 
 def test_one_refusal_harms_no_other(example, target):
-    writes = [create(target, ANNA, f"i{number}", b"%d" % number) for number in range(50)]
-    writes[17] = example.unwelcome(writes[17])
+    number, odd = 50 // example.slowness, 17 // example.slowness
+    writes = [create(target, ANNA, f"i{n}", b"%d" % n) for n in range(number)]
+    writes[odd] = example.unwelcome(writes[odd])
     answers = target.write("contacts", writes)
-    assert answers[17].fate is Fate.REFUSED
-    assert {a.fate for n, a in enumerate(answers) if n != 17} == {Fate.DONE}
+    assert answers[odd].fate is Fate.REFUSED
+    assert {a.fate for n, a in enumerate(answers) if n != odd} == {Fate.DONE}
     assert holds(target, ANNA) == {
-        (ANNA, w.ref): w.item.content for n, w in enumerate(writes) if n != 17
+        (ANNA, w.ref): w.item.content for n, w in enumerate(writes) if n != odd
     }
 
 
@@ -426,12 +428,12 @@ def test_a_survey_tells_all_there_is_whoever_made_it(example, target):
 
 def test_a_survey_of_many_owners_gives_each_their_own(example, target):
     only_where_thorough(example)
-    asked = 100 // example.slowness
-    owners = [f"user{number}" for number in range(20 + asked)]
+    asked, before = 100 // example.slowness, 10 // example.slowness
+    owners = [f"user{number}" for number in range(2 * before + asked)]
     writes = [create(target, o, f"{o}-{n}", o.encode()) for o in owners for n in range(3)]
     assert {a.fate for a in target.write("contacts", writes)} == {Fate.DONE}
-    entries = survey(target, *owners[10 : 10 + asked])
-    assert {e.owner for e in entries} == set(owners[10 : 10 + asked])
+    entries = survey(target, *owners[before : before + asked])
+    assert {e.owner for e in entries} == set(owners[before : before + asked])
     assert len(entries) == 3 * asked
     assert holds(target, *owners) == {(w.owner, w.ref): w.owner.encode() for w in writes}
 
@@ -622,10 +624,12 @@ def test_of_many_who_remove_or_replace_the_same_version_one_succeeds(example, ta
 
     found = [each for part in apart(example, [worker(n) for n in range(4)]) for each in part]
     winners = {ref: number for ref, fate, number in found if fate == "done"}
-    assert sum(fate == "done" for _, fate, _ in found) == len(entries)
+    unsure = {ref for ref, fate, _ in found if fate == "unknown"} - winners.keys()
+    assert sum(fate == "done" for _, fate, _ in found) == len(entries) - len(unsure)
     assert {fate for _, fate, _ in found} - example.besides == {"done", "conflict"}
     kept = {(ANNA, ref): b"new" for ref, number in winners.items() if not number % 2}
-    assert holds(target, ANNA) == kept
+    there = holds(target, ANNA)
+    assert {place: there[place] for place in there if place[1] not in unsure} == kept
 
 
 def test_no_other_owner_or_category_is_touched(example, target):
@@ -686,15 +690,7 @@ def test_of_many_who_create_the_same_one_succeeds(example, target):
         return work
 
     found = [each for part in apart(example, [creator(n) for n in range(4)]) for each in part]
-    assert {fate for _, fate, _ in found} - example.besides <= {"done", "conflict"}
-    by_fate = {"done": {}, "unknown": {}}
-    for ref, fate, content in found:
-        by_fate.setdefault(fate, {}).setdefault(ref, []).append(content)
-    assert {len(winners) for winners in by_fate["done"].values()} == {1}
-    there = holds(target, ANNA)
-    assert {ref for _, ref in there} == {ref for ref, _, _ in found}
-    for (_, ref), content in there.items():
-        assert content in (by_fate["done"].get(ref) or by_fate["unknown"][ref])
+    one_won(example, target, found)
 
 
 def test_of_many_who_replace_the_same_version_one_succeeds(example, target):
@@ -706,31 +702,47 @@ def test_of_many_who_replace_the_same_version_one_succeeds(example, target):
     def replacer(number):
         def work():
             mixed = random.Random(number).sample(entries, len(entries))
+            content = b"by %d" % number
             return [
-                (entry.ref, one(target, replace(entry, b"by %d" % number)).fate.value, number)
+                (entry.ref, one(target, replace(entry, content)).fate.value, content)
                 for entry in mixed
             ]
 
         return work
 
     found = [each for part in apart(example, [replacer(n) for n in range(4)]) for each in part]
-    winners = {ref: number for ref, fate, number in found if fate == "done"}
-    assert sum(fate == "done" for _, fate, _ in found) == len(entries)
-    assert {fate for _, fate, _ in found} == {"done", "conflict"}
-    assert holds(target, ANNA) == {(ANNA, r): b"by %d" % n for r, n in winners.items()}
+    one_won(example, target, found)
+
+
+def one_won(example, target, found):
+    """Of those who tried the same at once, by ref, fate and content.
+
+    A server that fails on somebody, or loses an answer, may have done it for just them.
+    """
+    by_fate = {"done": {}, "conflict": {}, "unknown": {}}
+    for ref, fate, content in found:
+        by_fate.setdefault(fate, {}).setdefault(ref, []).append(content)
+    seen = {fate for fate, tries in by_fate.items() if tries}
+    assert seen - example.besides <= {"done", "conflict"}
+    assert {len(winners) for winners in by_fate["done"].values()} == {1}
+    there = holds(target, ANNA)
+    assert {ref for _, ref in there} == {ref for ref, _, _ in found}
+    for (_, ref), content in there.items():
+        assert content in (by_fate["done"].get(ref) or by_fate["unknown"][ref])
 
 
 def test_threads_share_one_opened_target(example, target):
     only_where_thorough(example)
+    each = 30 // example.slowness
     works = [
         lambda n=n: target.write(
-            "contacts", [create(target, f"user{n}", f"i{m}", b"x") for m in range(30)]
+            "contacts", [create(target, f"user{n}", f"i{m}", b"x") for m in range(each)]
         )
         for n in range(6)
     ]
     for answers in together(works):
         assert {answer.fate for answer in answers} == {Fate.DONE}
-    assert len(survey(target, *(f"user{n}" for n in range(6)))) == 180
+    assert len(survey(target, *(f"user{n}" for n in range(6)))) == 6 * each
 
 
 def test_a_closed_target_can_be_used_again(target):

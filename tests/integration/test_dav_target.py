@@ -19,6 +19,7 @@ from orchestrator.errors import Unavailable
 from orchestrator.items import Ident, UserId
 from orchestrator.lifecycle import RunState
 from orchestrator.ports import Fate, Place, Surroundings
+from tests.calls import CALLS
 from tests.conformance.target_example import create
 from tests.in_process import Service
 from workers.categories import contacts
@@ -122,11 +123,10 @@ class Installation:
         return httpx.URL(self.server.url).copy_with(path=path)
 
     def call(self, method, user, category, ref="", **given):
-        return httpx.request(
+        return CALLS.request(
             method,
             self.collection(user, category).join(ref),
             auth=((self.prefix + user).encode(), b""),
-            timeout=20,
             **given,
         )
 
@@ -222,7 +222,7 @@ def test_calendar_and_tasks_can_share_a_collection(installation):
     if installation.server.kind == "xandikos":
         url = installation.collection("anna", "calendar").join("../personal/")
         auth = (installation.prefix + "anna", "")
-        held = httpx.request("PROPFIND", url, auth=auth, headers={"Depth": "1"}, timeout=20)
+        held = CALLS.request("PROPFIND", url, auth=auth, headers={"Depth": "1"})
     assert held.text.count(".ics") == 2
     again = installation.run(more=", collections: {calendar: personal, tasks: personal}")
     assert again.present == 8

@@ -54,6 +54,7 @@ class Local(Example):
 
 class Moto(Example):
     processes = False
+    slowness = 3
     equal_is_unchanged = True
     promises = Capabilities(create_only=True, compare_and_set=True, tombstones=False)
     server = "moto_store"
