@@ -1,5 +1,6 @@
 """What a target holds of some users, in the words that decisions are made in."""
 
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
@@ -166,12 +167,35 @@ def _add(shelf: Shelf[list[Ident]], key: str, ident: Ident) -> None:
         shelf.put(key, [*known, ident])
 
 
-class _Seen(Struct, frozen=True, gc=False):
+class _Seen(Struct, frozen=True, array_like=True, gc=False):
     """As much of an entry as it takes to read it."""
 
     owner: UserId
     ref: str
     ident: Ident | None
+
+
+_decode_page = msgspec.msgpack.Decoder(list[_Seen]).decode
+
+
+@dataclass(slots=True)
+class _Queue:
+    """Entries that are to be read, in pages, full ones packed: a user may have 200,000."""
+
+    packed: deque[bytes] = field(default_factory=deque[bytes])
+    rest: list[_Seen] = field(default_factory=list[_Seen])
+
+    def add(self, entry: _Seen) -> None:
+        """Take in one more."""
+        self.rest.append(entry)
+        if len(self.rest) == FETCHED_AT_ONCE:
+            self.packed.append(_encode(self.rest))
+            self.rest = []
+
+    def full(self) -> Iterator[list[_Seen]]:
+        """Its full pages, which it then lets go of."""
+        while self.packed:
+            yield _decode_page(self.packed.popleft())
 
 
 @dataclass(slots=True)
@@ -217,7 +241,7 @@ def look(
     `beat` is called now and then.
     """
     scene = Scene()
-    to_read: list[_Seen] = []
+    first, then = _Queue(), _Queue()
     if survey is None:
         entries = target.survey(name, list(wanted))
     else:
@@ -226,11 +250,12 @@ def look(
         if entry.deleted:
             grave = Tombstone(at=entry.modified, ref=entry.ref, version=entry.version)
             scene.bury(entry.owner, entry.ident, grave)
-        elif not category.bulky or entry.ref in wanted[entry.owner]:
-            to_read.append(_Seen(entry.owner, entry.ref, entry.ident))
-    to_read.sort(key=lambda entry: entry.ref not in wanted[entry.owner])
+        elif entry.ref in wanted[entry.owner]:
+            first.add(_Seen(entry.owner, entry.ref, entry.ident))
+        elif not category.bulky:
+            then.add(_Seen(entry.owner, entry.ref, entry.ident))
     beat()
-    for entry, live in _fetched(target, name, to_read, beat):
+    for entry, live in _fetched(target, name, _pages(first, then), beat):
         if live is None and survey is not None:
             scene.bury(entry.owner, None, Tombstone(ref=entry.ref))
         ident = _note_live(scene, category, entry, live)
@@ -241,13 +266,21 @@ def look(
     return scene
 
 
+def _pages(first: _Queue, then: _Queue) -> Iterator[Sequence[_Seen]]:
+    """What is wanted comes first; of what is little altogether it is one page."""
+    yield from first.full()
+    rest = iter([*first.rest, *then.rest])
+    while page := list(islice(rest, FETCHED_AT_ONCE)):
+        yield page
+    yield from then.full()
+
+
 def _fetched(
-    target: Target, name: str, entries: Sequence[_Seen], beat: Callable[[], None]
+    target: Target, name: str, pages: Iterable[Sequence[_Seen]], beat: Callable[[], None]
 ) -> Iterator[tuple[_Seen, Live | None]]:
-    remaining = iter(entries)
-    while chunk := list(islice(remaining, FETCHED_AT_ONCE)):
-        places = [Place(owner=entry.owner, ref=entry.ref) for entry in chunk]
-        yield from zip(chunk, target.fetch(name, places), strict=True)
+    for page in pages:
+        places = [Place(owner=entry.owner, ref=entry.ref) for entry in page]
+        yield from zip(page, target.fetch(name, places), strict=True)
         beat()
 
 

@@ -201,7 +201,7 @@ def test_pages_of_losses_and_quarantine_are_all_of_them_once(shell):
 
 def test_long_lists_are_read_a_page_at_a_time(ready, monkeypatch):
     monkeypatch.setattr("orchestrator.progress.PAGE", 5)
-    monkeypatch.setattr("orchestrator.progress.COPIES_AT_ONCE", 1)
+    monkeypatch.setattr("orchestrator.standing.copies.COPIES_AT_ONCE", 1)
     monkeypatch.setattr("orchestrator.client.listing.PAGE", 5)
     assert len(ready("users", "--limit", "0", "-o", "jsonl").rows) == 2 * USERS
     assert len(ready("losses", "--limit", "0", "-o", "jsonl").rows) == 1

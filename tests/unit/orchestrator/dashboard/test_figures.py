@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from orchestrator.books import Books
 from orchestrator.dashboard import figures
 from orchestrator.lifecycle import CellState, RunState
-from orchestrator.progress import PhaseProgress, RunRow, Status
+from orchestrator.run_standing import PhaseProgress, RunRow, Status
 
 BEGUN = datetime(2009, 10, 20, tzinfo=UTC)
 
