@@ -42,6 +42,8 @@ class Example(ABC):
     """Claims that take many calls are shown on it, too; else another variant shows them."""
     slowness = 1
     """Where each write is a request to a slow server, claims are shown on so many times fewer."""
+    prepared_by_inspection = True
+    """Inspection leaves something that later calls need, as it does in every run."""
     removes: bool | None = None
     """It removes by version; None: where it compares and sets."""
     dated = True

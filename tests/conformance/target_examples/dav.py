@@ -90,6 +90,7 @@ class OnRadicale(Example):
     promises = Capabilities(create_only=True, compare_and_set=True, tombstones=False)
     attachments = False
     slowness = 5
+    prepared_by_inspection = False
     fixture = "radicale_server"
     homes = MappingProxyType({"contacts": "", "notes": ""})
 

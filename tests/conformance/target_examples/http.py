@@ -8,6 +8,7 @@ from workers.targets.http import Http
 
 class OnImporter(Example):
     slowness = 5
+    prepared_by_inspection = False
     promises = Capabilities(create_only=True, compare_and_set=True, tombstones=True)
 
     def __init__(self, folder, request):
