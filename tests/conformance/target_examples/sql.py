@@ -52,6 +52,7 @@ COLUMNS = {
 class Sqlite(Example):
     """Our own tables; the service that uses them forgets to change `version`."""
 
+    prepared_by_inspection = False  # once is enough: see `prepare`
     put_statement = PUT
     delete_statement = DELETE
 
