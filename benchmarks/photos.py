@@ -120,8 +120,7 @@ def restored(folder: Path, source: str, target: str, files: int, *, processes: i
         batch_users=max(1, users_of(files) // processes // 2),
         settings={"S3_KEY": S3_KEY, "S3_SECRET": SECRET},
     )
-    spent, waited = carried_out(task, processes=processes, processor=processor.ours)
-    return Spent(seconds=waited, processor=spent.processor)
+    return carried_out(task, processes=processes, processor=processor.ours, noticing=True)
 
 
 def spent_by(way: Callable[[], None]) -> Spent:

@@ -207,8 +207,7 @@ def ours(server: servers.Postgres, material: Material, *, chunk: int, processes:
         batch_users=chunk,
         settings={},
     )
-    spent, _ = carried_out(task, processes=processes, processor=lambda: processor_time(server))
-    return spent
+    return carried_out(task, processes=processes, processor=lambda: processor_time(server))
 
 
 # The limit -------------------------------------------------------------------------------------
