@@ -146,10 +146,13 @@ class Watch(Struct, frozen=True):
 
     def take(self, source: str, name: str, data: bytes) -> None:
         """Its bytes are about to be parsed. Raises `ItemRejected` where that killed before."""
-        copy = self._named(source, name)
-        if copy in self.poisonous:
+        self.check(source, name, data)
+        self.in_hand.hold(self.user, self._named(source, name))
+
+    def check(self, source: str, name: str, data: bytes) -> None:
+        """Its bytes go to whoever parses them. Raises `ItemRejected` where that killed before."""
+        if self.poisonous and self._named(source, name) in self.poisonous:
             raise ItemRejected(Reason.POISON, "reading it ended whoever did, twice", data=data)
-        self.in_hand.hold(self.user, copy)
 
     def hold(self, source: str, name: str) -> None:
         """A reader has it in its hands: whoever ends now, ends of it."""

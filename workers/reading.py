@@ -192,7 +192,7 @@ class Reading:
 
     def _stream(self, part: Recovered, files: "_Files | None" = None) -> Iterator[Found]:
         """What one source holds, with a heartbeat now and then."""
-        files = files or _Files(part, self.watch)
+        files = files or self._files(part)
         folder = Folder(owner=part.folder.owner, files=files)
         found = (
             _unowned(folder)
@@ -205,6 +205,9 @@ class Reading:
                 with self.watch.in_hand.put_down():
                     self.beat()
         self.watch.in_hand.let_go()
+
+    def _files(self, part: Recovered) -> "_Files":
+        return _Files(part, self.watch, apart=self.parser.apart)
 
     def _holding(self, part: Recovered) -> Holding:
         """For whoever parses elsewhere: what it has in its hands there."""
@@ -221,7 +224,7 @@ class Reading:
         """Take in every source. Raises `Unavailable` when one of them is away."""
         named: list[Ident] = []
         for part in self.recovered:
-            files = _Files(part, self.watch)
+            files = self._files(part)
             for ordinal, found in enumerate(self._stream(part, files)):
                 match found:
                     case Copy():
@@ -387,10 +390,12 @@ def _is_older(rank: Rank, than: Rank) -> bool:
 class _Files:
     """A folder's files: each is measured, and watched when it is about to be parsed."""
 
-    def __init__(self, part: Recovered, watch: Watch) -> None:
+    def __init__(self, part: Recovered, watch: Watch, *, apart: bool) -> None:
+        """`apart`: another process parses them, and says what it has in its hands."""
         self._files = part.folder.files
         self._source = part.source
         self._watch = watch
+        self._attend = watch.check if apart else watch.take
         self._listed = 0
         """Bytes that the source says they have."""
         self._beyond: dict[str, int] = {}
@@ -426,7 +431,7 @@ class _Files:
         try:
             got = get()
             data = got if isinstance(got, bytes) else got.content
-            self._watch.take(self._source, file.name, data)
+            self._attend(self._source, file.name, data)
         except ItemRejected:
             self._beyond.pop(file.name, None)
             raise

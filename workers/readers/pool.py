@@ -13,7 +13,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
-from typing import Final, Protocol
+from typing import ClassVar, Final, Protocol
 
 from orchestrator.errors import Unavailable
 from orchestrator.items import Folder, Found
@@ -36,6 +36,9 @@ _SET_PIPE_SIZE: Final = 1031
 class Parser(Protocol):
     """Where recovered bytes are parsed."""
 
+    apart: ClassVar[bool]
+    """In another process than the one that reads the files."""
+
     def parse(
         self, category: Category, folder: Folder, rules: Rules, holding: Holding
     ) -> Iterator[Found]:
@@ -49,6 +52,8 @@ class Parser(Protocol):
 
 class Here:
     """In this process: simulations, tests, and where the sandbox is turned off."""
+
+    apart: ClassVar[bool] = False
 
     def parse(
         self, category: Category, folder: Folder, rules: Rules, holding: Holding
@@ -91,6 +96,8 @@ class Template:
 
 class Readers:
     """The readers of one worker process. Not for several threads."""
+
+    apart: ClassVar[bool] = True
 
     def __init__(self, *, seconds: float, start: Callable[[], Template] = Template) -> None:
         """`seconds`: how long one file may take, of processor time.

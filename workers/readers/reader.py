@@ -12,6 +12,7 @@ from hashlib import sha256
 from itertools import count
 from typing import Any, Final
 
+from msgspec import Struct
 from msgspec.structs import replace
 
 from orchestrator.errors import ItemRejected
@@ -161,10 +162,10 @@ class _Parsing:
 
     def _is_known(self, content: bytes) -> bool:
         """Whether the worker still holds it: then only what part it is is noted."""
-        if isinstance(content, Token):
-            whose, length = content, content.length
-        elif len(content) > LARGE and self._large_bytes.startswith(content):
+        if len(content) > LARGE and self._large_bytes.startswith(content):
             whose, length = self._large, len(content)
+        elif not content and isinstance(content, Token):
+            whose, length = content, content.length
         else:
             return False
         self._kept.append(Kept(len(self._found), whose.number, whose.part, 0, length))
@@ -207,48 +208,33 @@ class _Parsing:
     def _part(
         self, sheet: "_Sheet", entry: Entry, number: int, part: int, beside: tuple[File, ...]
     ) -> File:
-        pages, index = sheet.pages, number - sheet.first - 1
-
-        def obtain(kind: Kind) -> bytes | Shared | Word:
-            NOTE.pack_into(self._held, 0, number, part)
-            sent = pages[index].data if pages and not part else None
-            if sent is None:
-                sent = self._obtain(number, part, kind)
-            if isinstance(sent, Rejection):
-                raise ItemRejected(sent.reason, sent.detail, data=sent.data)
-            return sent
-
-        def read() -> bytes:
-            match obtain(Kind.READ):
-                case Shared() as place:
-                    self._large_bytes = self._shared(place)
-                    self._large = Token.of(number, part, place.length)
-                    return self._large_bytes
-                case Word():
-                    raise Ended
-                case data:
-                    return data
-
-        def vouched() -> Vouched:
-            match obtain(Kind.VOUCH):
-                case Word(head, length, digest):
-                    content = Token.of(number, part, length)
-                    return Vouched(head=head, length=length, sha256=digest, content=content)
-                case Shared():
-                    raise Ended
-                case data:
-                    digest = sha256(data).digest()
-                    head = data[:HEAD_BYTES]
-                    return Vouched(head=head, length=len(data), sha256=digest, content=data)
-
+        one = _Part(self, sheet, number, part)
         return File(
             name=entry.name,
             size=entry.size,
-            read=read,
+            read=one.read,
             modified=entry.modified,
             beside=beside,
-            vouched=vouched if entry.vouched else None,
+            vouched=one.vouched if entry.vouched else None,
         )
+
+    def take(self, sheet: "_Sheet", number: int, part: int, kind: Kind) -> bytes | Shared | Word:
+        """What there is of a file, which is in hand from now on. Raises `ItemRejected`."""
+        NOTE.pack_into(self._held, 0, number, part)
+        sent: Sent | None = None
+        if sheet.pages and not part:
+            sent = sheet.pages[number - sheet.first - 1].data
+        if sent is None:
+            sent = self._obtain(number, part, kind)
+        if isinstance(sent, Rejection):
+            raise ItemRejected(sent.reason, sent.detail, data=sent.data)
+        return sent
+
+    def fetch(self, number: int, part: int, place: Shared) -> bytes:
+        """The bytes of a large file, which is known to the worker."""
+        self._large_bytes = self._shared(place)
+        self._large = Token.of(number, part, place.length)
+        return self._large_bytes
 
     def _obtain(self, number: int, part: int, kind: Kind) -> Sent:
         """The bytes of the file in the note, or who vouches for them."""
@@ -266,6 +252,35 @@ class _Parsing:
         if answer is Kind.SHEAF:
             self._sheaf = sheaf
         return sheaf.sent[number - sheaf.first]
+
+
+class _Part(Struct, frozen=True, gc=False):
+    """A file of the folder, or one beside it: what of it is read when."""
+
+    parsing: _Parsing
+    sheet: "_Sheet"
+    number: int
+    part: int
+
+    def read(self) -> bytes:
+        """All its bytes."""
+        sent = self.parsing.take(self.sheet, self.number, self.part, Kind.READ)
+        if isinstance(sent, bytes):
+            return sent
+        if isinstance(sent, Word):
+            raise Ended
+        return self.parsing.fetch(self.number, self.part, sent)
+
+    def vouched(self) -> Vouched:
+        """The digest that vouches for them; large ones stay with the worker."""
+        sent = self.parsing.take(self.sheet, self.number, self.part, Kind.VOUCH)
+        if isinstance(sent, Shared):
+            raise Ended
+        if isinstance(sent, Word):
+            content = Token.of(self.number, self.part, sent.length)
+            return Vouched(head=sent.head, length=sent.length, sha256=sent.sha256, content=content)
+        digest = sha256(sent).digest()
+        return Vouched(head=sent[:HEAD_BYTES], length=len(sent), sha256=digest, content=sent)
 
 
 class Token(bytes):
