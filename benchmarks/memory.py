@@ -40,6 +40,7 @@ from orchestrator.sealing import Sealer
 from orchestrator.submitting import Submission
 from tests import servers
 from workers.credentials import resolve
+from workers.freed_memory import keep_freed_memory
 from workers.jobs import collect_rarely, perform
 from workers.workplace import Workplace
 
@@ -69,6 +70,7 @@ def restored(folder: Path, ledger_url: str, text: str, told: Connection) -> None
     """Carries out the run; tells what it held before and at most, in KiB, and the seconds."""
     quiet()
     collect_rarely()
+    keep_freed_memory()
     ledger = Ledger(ledger_url)
     ledger.prepare()
     sealer = Sealer(KEY)

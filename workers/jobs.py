@@ -33,6 +33,7 @@ from workers.app import app
 from workers.assignment import load
 from workers.backing_off import postpone
 from workers.credentials import resolve
+from workers.freed_memory import keep_freed_memory
 from workers.in_hand import InHand
 from workers.inspection import inspect, lease_kept
 from workers.measuring import teller
@@ -246,6 +247,7 @@ def workplace() -> Workplace:
     pid = os.getpid()
     if pid not in _workplaces:
         collect_rarely()
+        keep_freed_memory()
         spans.start("worker")
         settings = Settings.read(os.environ)
         _workplaces.clear()

@@ -20,6 +20,7 @@ from orchestrator.confinement import confine, own_code
 from orchestrator.lifeline import die_with_parent
 from workers.formats import image_decoder
 from workers.formats.time_zones import zone_name
+from workers.freed_memory import keep_freed_memory
 from workers.readers.reader import serve
 
 BOOT: Final = (
@@ -47,6 +48,7 @@ def main() -> None:
         signal.signal(number, signal.SIG_IGN)  # the end of the worker is ours
     _import_everything()
     gc.set_threshold(50_000, 20, 20)
+    keep_freed_memory()
     owners: dict[int, int] = {}
     readable = own_code()  # it takes twice as long as all the rest of making a reader
     while True:
