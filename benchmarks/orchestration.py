@@ -56,6 +56,8 @@ phases: [{{restore: contacts, to: void}}]
 approvals: 0
 """
 BATCH = 100
+BARE = 2_000
+"""Users in a range of the bare loop: with 500 or 8,000 a unit costs it more."""
 PATIENCE = 900.0
 
 
@@ -304,11 +306,10 @@ def _share(
     with psycopg.connect(address, autocommit=True) as connection:
         start.wait()
         before = time.process_time()
-        size = expansion.batch_size(users, usual=BATCH)  # as large as ours are
-        for number, first in enumerate(range(0, users, size)):
+        for number, first in enumerate(range(0, users, BARE)):
             if number % of != mine:
                 continue
-            last = min(first + size, users) - 1
+            last = min(first + BARE, users) - 1
             done = list(range(first, last + 1))  # each unit's work: none
             with connection.transaction():
                 connection.execute(
@@ -390,8 +391,7 @@ def main() -> None:
     if given.growth:
         growth(given.most, given.processes)
         return
-    size = expansion.batch_size(given.users, usual=BATCH)
-    print(f"{given.processes} worker processes, {given.users:,} units of no work, {size} a batch")
+    print(f"{given.processes} worker processes, {given.users:,} units of no work")
     ways: dict[str, tuple[Way, int]] = {
         "celery": (by_hand, given.by_hand),
         "bare": (bare, given.users),

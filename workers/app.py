@@ -20,6 +20,8 @@ from celery.signals import (
     worker_shutting_down,
 )
 from celery.worker.control import inspect_command
+from kombu.transport.redis import Channel, QoS
+from redis.exceptions import ConnectionError  # noqa: A004  what celery expects there
 
 from orchestrator import VERSION, busy
 from orchestrator.broker import JOB_SECONDS, route
@@ -87,6 +89,35 @@ def configuration(settings: Settings) -> dict[str, Any]:
         "worker_redirect_stdouts": False,
         "imports": ("workers.jobs", "workers.starvation"),
     }
+
+
+class Receipts(QoS):  # pyright: ignore[reportUntypedBaseClass]  # kombu has no types
+    """Acknowledges messages and gives them back, if the Redis that they came from is still known.
+
+    When Redis dies, kombu forgets where it was before it closes its channels. To close one that
+    still has messages, or to acknowledge one of them later, then ended the worker (kombu 5.7).
+    Leases bring those batches back; what is delivered twice is stale.
+    """
+
+    def restore_unacked(self, client: Any = None) -> None:
+        """Give back all that were not acknowledged."""
+        if not self._forgotten:
+            super().restore_unacked(client)
+        elif self._delivered:
+            self._delivered.clear()
+
+    def pipe_or_acquire(self, pipe: Any = None, client: Any = None) -> Any:
+        """Where acknowledgements go."""
+        if pipe is None and self._forgotten:
+            raise ConnectionError("the broker went away")
+        return super().pipe_or_acquire(pipe, client)
+
+    @property
+    def _forgotten(self) -> bool:
+        return getattr(self.channel.connection, "client", None) is None
+
+
+Channel.QoS = Receipts  # that of Sentinel is one, too
 
 
 def make_app(settings: Settings) -> Celery:

@@ -157,6 +157,24 @@ def test_a_real_worker_takes_batches_loses_a_child_and_a_wiped_redis_and_goes_on
     worker("4.done", seconds=60)
 
 
+def test_a_worker_outlives_a_redis_that_dies_while_it_has_messages_of_it(
+    worker, redis_server, tmp_path
+):
+    """They are of no use any more, to be given back or to be acknowledged."""
+    ring(make_app(settings(redis_server.url)), 14)
+    worker("14.begun")
+    redis_server.signal(signal.SIGKILL)
+    time.sleep(1)
+    redis_server.start()
+    ring(make_app(settings(redis_server.url)), 4)
+    worker("4.done", seconds=60)
+    (tmp_path / "14.go").touch()
+    worker("14.done")
+    ring(make_app(settings(redis_server.url)), 5)
+    worker("5.done", seconds=60)
+    assert worker.process.poll() is None
+
+
 def test_pool_children_end_with_their_killed_worker(worker, redis_server):
     app = make_app(settings(redis_server.url))
     ring(app, 13)
