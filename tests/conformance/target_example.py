@@ -51,6 +51,9 @@ class Example(ABC):
     besides = frozenset[str]()
     """Fates that it may give besides, where many change one thing at once."""
 
+    exact = True
+    """Of many who replace the same version in the same moment, no two are told that they did."""
+
     def __init__(self, folder: Path, request: pytest.FixtureRequest) -> None:
         self.folder = folder
         self.request = request

@@ -613,26 +613,21 @@ def test_of_many_who_remove_or_replace_the_same_version_one_succeeds(example, ta
     def worker(number):
         def work():
             mixed = random.Random(number).sample(entries, len(entries))
+            content = None if number % 2 else b"by %d" % number
             return [
-                (entry.ref, answer.fate.value, number)
+                (entry.ref, answer.fate.value, content)
                 for entry in mixed
                 for answer in (
                     take(target, entry)
-                    if number % 2
-                    else target.write("contacts", [replace(entry, b"new")])
+                    if content is None
+                    else target.write("contacts", [replace(entry, content)])
                 )
             ]
 
         return work
 
     found = [each for part in apart(example, [worker(n) for n in range(4)]) for each in part]
-    winners = {ref: number for ref, fate, number in found if fate == "done"}
-    unsure = {ref for ref, fate, _ in found if fate == "unknown"} - winners.keys()
-    assert sum(fate == "done" for _, fate, _ in found) == len(entries) - len(unsure)
-    assert {fate for _, fate, _ in found} - example.besides == {"done", "conflict"}
-    kept = {(ANNA, ref): b"new" for ref, number in winners.items() if not number % 2}
-    there = holds(target, ANNA)
-    assert {place: there[place] for place in there if place[1] not in unsure} == kept
+    one_won(example, target, found, before=b"old")
 
 
 def test_no_other_owner_or_category_is_touched(example, target):
@@ -714,24 +709,26 @@ def test_of_many_who_replace_the_same_version_one_succeeds(example, target):
         return work
 
     found = [each for part in apart(example, [replacer(n) for n in range(4)]) for each in part]
-    one_won(example, target, found)
+    one_won(example, target, found, before=b"old")
 
 
-def one_won(example, target, found):
-    """Of those who tried the same at once, by ref, fate and content.
+def one_won(example, target, found, *, before=None):
+    """Of those who tried the same at once, by ref, fate and content; None: nothing is there.
 
     A server that fails on somebody, or loses an answer, may have done it for just them.
     """
-    by_fate = {"done": {}, "conflict": {}, "unknown": {}}
+    done, unsure = {}, {}
     for ref, fate, content in found:
-        by_fate.setdefault(fate, {}).setdefault(ref, []).append(content)
-    seen = {fate for fate, tries in by_fate.items() if tries}
-    assert seen - example.besides <= {"done", "conflict"}
-    assert {len(winners) for winners in by_fate["done"].values()} == {1}
+        assert fate in {"done", "conflict", *example.besides}
+        if fate != "conflict":
+            (done if fate == "done" else unsure).setdefault(ref, []).append(content)
+    doubled = [ref for ref, winners in done.items() if len(winners) > 1]
+    assert len(doubled) <= (0 if example.exact or before is None else len(done) // 5)
     there = holds(target, ANNA)
-    assert {ref for _, ref in there} == {ref for ref, _, _ in found}
-    for (_, ref), content in there.items():
-        assert content in (by_fate["done"].get(ref) or by_fate["unknown"][ref])
+    tried = {ref for ref, _, _ in found}
+    assert {ref for _, ref in there} <= tried
+    for ref in tried:
+        assert there.get((ANNA, ref)) in (done.get(ref) or [*unsure[ref], before])
 
 
 def test_threads_share_one_opened_target(example, target):

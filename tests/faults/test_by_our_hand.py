@@ -267,3 +267,23 @@ def test_what_was_replaced_over_a_crash_is_put_back_by_an_undo(over_older):
     undo = over_older.undo(over_older.run())
     assert over_older.service.ended(undo) is RunState.FINISHED
     assert body() == "old"
+
+
+@pytest.mark.guarantee(8)
+def test_what_an_undo_put_back_and_its_user_deleted_then_stays_deleted(life):
+    store().put(*PLACE, note("old"), at=BEFORE)
+    life.recovered(note("new", NEW))
+    life.undo(life.run())
+    assert body() == "old"
+    deleted()
+    run = life.run()
+    assert (body(), life.books(run)) == (None, {"declined": 1})
+
+
+@pytest.mark.guarantee(10)
+def test_what_an_undo_took_away_without_a_trace_can_be_restored_again(life):
+    life.recovered(note("old"))
+    life.undo(life.run())
+    deleted()  # the tombstone too: not every target keeps them
+    run = life.run()
+    assert (body(), life.books(run)) == ("old", {"restored": 1})
