@@ -3,16 +3,16 @@
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 from enum import StrEnum
-from typing import Any, Self
+from typing import Any, Final, Self
 
 import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, func, select
 
 from orchestrator.books import Note, Outcome
 from orchestrator.items import Attachment, Digest, Ident
-from orchestrator.ledger.database import among
+from orchestrator.ledger.database import among, within
 from orchestrator.ledger.keys import KeyRing, Sealed, opened
 from orchestrator.ledger.schema import journal
 from orchestrator.ports import Live
@@ -71,6 +71,10 @@ class Intent(Struct, frozen=True, array_like=True, gc=False):
     """Of what an undo puts back: when its user had changed it."""
 
 
+HELD_BYTES: Final = 4 * 1024 * 1024
+HELD_ROWS: Final = 1_000
+"""So many rows of a journal, and of large ones fewer, are held in memory at a time."""
+
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(list[Intent]).decode
 _decode_hand = msgspec.msgpack.Decoder(Hand).decode
@@ -117,12 +121,13 @@ def hands(
     hand any more; of runs that were closed nobody can tell.
     """
     rows = connection.execute(
-        select(journal.c.user_hash, journal.c.run, journal.c.verified, journal.c.sealed)
+        select(journal.c.id, func.length(journal.c.sealed).label("length"))
         .where(among(connection, journal.c.user_hash, list(users)), journal.c.place == place)
         .order_by(journal.c.id)
-    ).all()
+    )
+    listed = [(int(row.id), int(row.length)) for row in rows]
     found: dict[bytes, Hands] = {}
-    for row, intents in zip(rows, open_intents(connection, sealer, rows), strict=True):
+    for row, intents in _told(connection, sealer, listed):
         of_user = found.get(row.user_hash)
         if of_user is None:
             of_user = found[row.user_hash] = no_hands()
@@ -138,6 +143,33 @@ def hands(
             else:
                 of_user.pop(ident)  # taken away, and no tombstone shows it
     return found
+
+
+def _told(
+    connection: Connection, sealer: Sealer, listed: Iterable[tuple[int, int]]
+) -> Iterator[tuple[Any, list[Intent] | None]]:
+    """Rows with their intents, as many at a time as can be held."""
+    for page in that_fit(listed):
+        rows = connection.execute(
+            select(journal.c.user_hash, journal.c.run, journal.c.verified, journal.c.sealed)
+            .where(within(connection, journal.c.id, page))
+            .order_by(journal.c.id)
+        ).all()
+        yield from zip(rows, open_intents(connection, sealer, rows), strict=True)
+
+
+def that_fit(listed: Iterable[tuple[int, int]]) -> Iterator[list[int]]:
+    """The numbers of rows, given with their lengths, in pages of what can be held at once."""
+    page: list[int] = []
+    room = HELD_BYTES
+    for number, length in listed:
+        if page and (length > room or len(page) == HELD_ROWS):
+            yield page
+            page, room = [], HELD_BYTES
+        page.append(number)
+        room -= length
+    if page:
+        yield page
 
 
 def _step(intent: Intent, known: Hand | None, *, this_run: bool) -> Hand:
