@@ -8,8 +8,9 @@ into address books that are there and are empty, and, as after a loss, for users
 (ours makes them, and is timed for it); `vdirsyncer sync` of the same collections from files (which
 reads nothing back); and httpx with nothing but PUTs, at the concurrency at which this server takes
 most. For these two the address books are made beforehand; vdirsyncer's own start is taken off its
-time. The servers keep everything in memory,
-so that it is programs that are compared and not the disk's mood; `--durable`: on the disk, with
+time. What each way costs the server's processor and its own is told, too: it hardly depends on what
+else the machine does. The servers keep everything in memory, so that it is programs that are
+compared and not the disk's mood; `--durable`: on the disk, with
 Radicale waiting for it as it is shipped.
 """
 
