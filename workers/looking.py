@@ -19,7 +19,7 @@ from workers.packed import Shelf
 FETCHED_AT_ONCE = 500
 
 
-_Row = tuple[str, str, Digest | None, str, str, datetime | None, datetime | None, int | None]
+_Row = tuple[str, str, Digest | None, str, str | None, datetime | None, datetime | None, int | None]
 _encode = msgspec.msgpack.Encoder().encode
 _decode_row = msgspec.msgpack.Decoder(_Row).decode
 _decode_idents = msgspec.msgpack.Decoder(list[Ident]).decode
@@ -34,13 +34,21 @@ class _Found(Struct, frozen=True, gc=False):
 
 
 def _pack(found: _Found) -> bytes:
-    return _encode((found.owner, found.ident, *astuple(found.standing)))
+    digest, version, ref, *more = astuple(found.standing)
+    if ref == found.ident:  # on most targets; it need not be kept twice
+        ref = None
+    return _encode((found.owner, found.ident, digest, version, ref, *more))
 
 
 def _unpack(data: bytes) -> _Found:
     owner, ident, digest, version, ref, modified, revised, merit = _decode_row(data)
     standing = Standing(
-        digest=digest, version=version, ref=ref, modified=modified, revised=revised, merit=merit
+        digest=digest,
+        version=version,
+        ref=ident if ref is None else ref,
+        modified=modified,
+        revised=revised,
+        merit=merit,
     )
     return _Found(UserId(owner), Ident(ident), standing)
 
@@ -73,7 +81,7 @@ class Scene:
     _strangers: Shelf[_Found] = field(default_factory=lambda: Shelf(_pack, _unpack))
     """By owner and ref, what is alive and nobody can say which item it is."""
     _equal: Shelf[list[Ident]] = field(default_factory=lambda: Shelf(_encode, _decode_idents))
-    """By owner and digest, the idents of what is alive."""
+    """By owner and digest, the idents that no source knows."""
     _alike: Shelf[list[Ident]] = field(default_factory=lambda: Shelf(_encode, _decode_idents))
     """By owner and what tells that two are the same thing, the idents that no source knows."""
     _idents_by_ref: Shelf[list[Ident]] | None = None
@@ -131,8 +139,12 @@ class Scene:
         found = None if ident is None else self._alive.get(_key(owner, ident))
         return None if found is None else found.standing
 
-    def liken(self, owner: UserId, ident: Ident, likenesses: Iterable[bytes]) -> None:
-        """Take in what tells of a live item which thing it is."""
+    def liken(
+        self, owner: UserId, ident: Ident, digest: Digest | None, likenesses: Iterable[bytes]
+    ) -> None:
+        """Take in what tells of a live item, whose ident no source knows, which thing it is."""
+        if digest is not None:
+            _add(self._equal, _key(owner, _text(digest)), ident)
         for likeness in likenesses:
             _add(self._alike, _key(owner, _text(likeness)), ident)
 
@@ -147,8 +159,6 @@ class Scene:
         key = _key(owner, ident)
         if self._alive.get(key) is None:
             self._alive.put(key, _Found(owner, ident, standing))
-        if standing.digest is not None:
-            _add(self._equal, _key(owner, _text(standing.digest)), ident)
 
     def wonder(self, owner: UserId, ref: str, standing: Standing) -> None:
         """Take in what is alive and nobody can say which item it is."""
@@ -258,11 +268,11 @@ def look(
     for entry, live in _fetched(target, name, _pages(first, then), beat):
         if live is None and survey is not None:
             scene.bury(entry.owner, None, Tombstone(ref=entry.ref))
-        ident = _note_live(scene, category, entry, live)
-        if ident is None or live is None or not isinstance(category, Likening):
+        noted = None if live is None else _note_live(scene, category, entry, live)
+        if noted is None or live is None or recovered(entry.owner, noted.ident):
             continue
-        if not recovered(entry.owner, ident):
-            scene.liken(entry.owner, ident, category.likenesses(live.content))
+        alike = category.likenesses(live.content) if isinstance(category, Likening) else ()
+        scene.liken(entry.owner, noted.ident, noted.standing.digest, alike)
     return scene
 
 
@@ -284,9 +294,8 @@ def _fetched(
         beat()
 
 
-def _note_live(scene: Scene, category: Category, entry: _Seen, live: Live | None) -> Ident | None:
-    if live is None:
-        return None  # gone since the survey
+def _note_live(scene: Scene, category: Category, entry: _Seen, live: Live) -> _Found | None:
+    """What is noted; None where nobody can say which item it is."""
     seen = category.recognise(entry.owner, live.content, live.attachments)
     ident = entry.ident if seen is None else seen.ident
     standing = Standing(
@@ -299,9 +308,9 @@ def _note_live(scene: Scene, category: Category, entry: _Seen, live: Live | None
     )
     if ident is None:
         scene.wonder(entry.owner, entry.ref, standing)
-    else:
-        scene.note(entry.owner, ident, standing)
-    return ident
+        return None
+    scene.note(entry.owner, ident, standing)
+    return _Found(entry.owner, ident, standing)
 
 
 def _later(one: datetime | None, other: datetime | None) -> datetime | None:
