@@ -20,8 +20,6 @@ from celery.signals import (
     worker_shutting_down,
 )
 from celery.worker.control import inspect_command
-from kombu.transport.redis import Channel, QoS
-from redis.exceptions import ConnectionError  # noqa: A004  what celery expects there
 
 from orchestrator import VERSION, busy
 from orchestrator.broker import JOB_SECONDS, route
@@ -91,35 +89,6 @@ def configuration(settings: Settings) -> dict[str, Any]:
     }
 
 
-class Receipts(QoS):  # pyright: ignore[reportUntypedBaseClass]  # kombu has no types
-    """Acknowledges messages and gives them back, if the Redis that they came from is still known.
-
-    When Redis dies, kombu forgets where it was before it closes its channels. To close one that
-    still has messages, or to acknowledge one of them later, then ended the worker (kombu 5.7).
-    Leases bring those batches back; what is delivered twice is stale.
-    """
-
-    def restore_unacked(self, client: Any = None) -> None:
-        """Give back all that were not acknowledged."""
-        if not self._forgotten:
-            super().restore_unacked(client)
-        elif self._delivered:
-            self._delivered.clear()
-
-    def pipe_or_acquire(self, pipe: Any = None, client: Any = None) -> Any:
-        """Where acknowledgements go."""
-        if pipe is None and self._forgotten:
-            raise ConnectionError("the broker went away")
-        return super().pipe_or_acquire(pipe, client)
-
-    @property
-    def _forgotten(self) -> bool:
-        return getattr(self.channel.connection, "client", None) is None
-
-
-Channel.QoS = Receipts  # that of Sentinel is one, too
-
-
 def make_app(settings: Settings) -> Celery:
     """An application of its own, for tests and for several in one process."""
     app = Celery("reinstate", task_cls=Job, set_as_current=False)
@@ -160,6 +129,13 @@ def _refuse_what_cannot_work(**_: object) -> None:
         log.error("worker_refused", error=error)  # noqa: TRY400  its text is not for logs
         sys.stderr.write(f"error: {error.message}\n  hint: {error.hint}\n")
         sys.exit(exit_status(error))
+
+
+@worker_init.connect
+def _outlive_its_broker(**_: object) -> None:
+    from workers.receipts import keep_receipts  # noqa: PLC0415 - redis loads much, if installed
+
+    keep_receipts()
 
 
 @worker_ready.connect
