@@ -23,7 +23,7 @@ def test_killed_while_it_talks_to_postgresql_nothing_is_lost_and_nothing_is_ther
 
 def check(place, folder):
     try:
-        toll = sweep(place, folder, every=23)
+        toll = sweep(place, folder, every=13)
     except NoTracer as error:
         pytest.skip(str(error))
     assert toll.wrongs == []
