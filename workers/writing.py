@@ -8,6 +8,7 @@ back, is noticed before `verify` asks again.
 from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
 from itertools import groupby
+from typing import Final
 
 from msgspec.structs import replace
 
@@ -25,6 +26,9 @@ from workers.journal import Before, Intent, seal_intents
 from workers.pace import Stride, Throttle
 from workers.tenure import Tenure
 from workers.workplace import Workplace
+
+A_MOMENT: Final = 0.25
+"""Seconds until what was read back otherwise than it was written is read again."""
 
 
 class Writing:
@@ -180,13 +184,13 @@ class Writing:
         What is not there any more is looked at again, and so is what somebody changed in between:
         by its version it is not what we wrote.
         """
-        found = self._fetched([plan for plan, _ in done])
+        found = self._read_back([plan for plan, _ in done])
         lost: list[Open] = []
         proven: dict[int, set[str]] = {}
-        for (plan, version), live in zip(done, found, strict=True):
+        for (plan, version), (live, equal) in zip(done, found, strict=True):
             if live is None or live.entry.version == plan.write.expected:
                 lost.append(plan.open)  # gone, or again what it was: the write did not last
-            elif self._equal(plan.write, live):
+            elif equal:
                 unit = plan.open.unit
                 plan.note_as_done()
                 proven.setdefault(unit.user, set()).add(plan.open.winner.copy.item.ident)
@@ -196,6 +200,27 @@ class Writing:
                 self._quarantine(plan, Reason.ALTERED, "read back with other content")
         self._mark_verified(proven, rows)
         return lost
+
+    def _read_back(self, planned: Sequence[Planned]) -> list[tuple[Live | None, bool]]:
+        """What is there, and whether it is what was written; if not, it is read once more.
+
+        Some stores answer before the last bytes can be read: rclone's S3 showed 126,976 of
+        139,698, of some 7 in 28,000 pictures on a busy machine.
+        """
+        found = self._compared(planned)
+        doubtful = [number for number, (live, equal) in enumerate(found) if live and not equal]
+        if doubtful:
+            self._work.sleep(A_MOMENT)
+            again = self._compared([planned[number] for number in doubtful])
+            for number, one in zip(doubtful, again, strict=True):
+                found[number] = one
+        return found
+
+    def _compared(self, planned: Sequence[Planned]) -> list[tuple[Live | None, bool]]:
+        return [
+            (live, live is not None and self._equal(plan.write, live))
+            for plan, live in zip(planned, self._fetched(planned), strict=True)
+        ]
 
     def _equal(self, write: Write, live: Live) -> bool:
         item = write.item

@@ -5,6 +5,7 @@ from collections import Counter
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import msgspec
 import pytest
 from sqlalchemy import select
 
@@ -437,6 +438,32 @@ def test_what_the_target_altered_is_not_called_restored(service):
     found = books(service, run)
     assert (found.restored, found.quarantined) == (17, 3)
     assert {row["reason"] for row in service.progress.quarantine(run)} == {"altered"}
+
+
+@pytest.mark.guarantee(13)
+def test_what_a_store_shows_in_part_before_it_has_written_it_all_is_restored(service, monkeypatch):
+    """As rclone's S3 does on a busy disk, for some milliseconds after its answer."""
+    written = {}
+
+    def write_behind(category, write):
+        if category != "notes" or write.owner != "user2":
+            return None
+        written[category, write.owner, write.ref] = write.item.content
+        return target.Disturbance(altered=lambda content: content[: len(content) // 2])
+
+    def sleep(seconds):
+        service.clock.advance(seconds=seconds)
+        for key, content in written.items():
+            held = store().held[key]
+            store().held[key] = msgspec.structs.replace(held, content=content)
+
+    monkeypatch.setattr(service.work, "sleep", sleep)
+    store().disturb = write_behind
+    run = service.run(plan())
+    settle(service, run)
+    assert len(written) == 3
+    found = books(service, run)
+    assert (found.restored, found.quarantined) == (20, 0)
 
 
 def test_what_the_target_refuses_is_quarantined_and_harms_no_other(service):
