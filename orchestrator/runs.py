@@ -45,6 +45,7 @@ from orchestrator.plan import Choice
 from orchestrator.planner import plan_from_document
 from orchestrator.query import Query, matching
 from orchestrator.sealing import Sealer
+from orchestrator.standing.rows import row_of
 from orchestrator.submitting import Submission, declines, keep
 
 ROWS_AT_ONCE = 5_000
@@ -111,7 +112,7 @@ class Runs:
     def approve(self, run_id: str, *, who: str, reason: str, digest: str | None = None) -> None:
         """Approve what was inspected. Raises `Refused` for the author, or another digest."""
         with self._ledger.begin() as connection:
-            row = _row(connection, run_id)
+            row = row_of(connection, run_id)
             if row.state != RunState.AWAITING_APPROVAL:
                 raise Refused(f"the run does not await approval, it is {row.state}")
             if same_person(who, row.author):
@@ -169,7 +170,7 @@ class Runs:
     def cancel(self, run_id: str, *, who: str, reason: str) -> None:
         """End the run; what was restored stays, what was not is cancelled."""
         with self._ledger.begin() as connection:
-            row = _row(connection, run_id)
+            row = row_of(connection, run_id)
             now = self._ledger.clock(connection)
             new = moved(RunState(row.state), RunState.CANCELLED)
             connection.execute(
@@ -202,7 +203,7 @@ class Runs:
     ) -> int:
         """Let held gates pass; how many. Without `phase` and `wave`: every gate that is held."""
         with self._ledger.begin() as connection:
-            row = _row(connection, run_id)
+            row = row_of(connection, run_id)
             if same_person(who, row.author):
                 raise Refused(
                     "nobody promotes a run of their own",
@@ -247,7 +248,7 @@ class Runs:
         What was settled is not touched, and what was verified is never written again.
         """
         with self._ledger.begin() as connection:
-            row = _row(connection, run_id)
+            row = row_of(connection, run_id)
             state = RunState(row.state)
             chosen = matching(run_id, query.only_failed(), self._sealer)
             units = {(found.user, found.phase) for found in connection.execute(chosen)}
@@ -273,7 +274,7 @@ class Runs:
         found.
         """
         with self._ledger.begin() as connection:
-            row = _row(connection, run_id)
+            row = row_of(connection, run_id)
             state = RunState(row.state)
             if state not in MAY_RETRY:
                 raise Refused(f"a run that is {state} takes nothing back")
@@ -316,7 +317,7 @@ class Runs:
     def decline(self, run_id: str, users: Iterable[UserId], *, who: str) -> int:
         """Put users on the decline list of a run, effective at once; how many were given."""
         with self._ledger.begin() as connection:
-            _row(connection, run_id)
+            row_of(connection, run_id)
             now = self._ledger.clock(connection)
             rows = list(declines(run_id, users, self._sealer.user_hash, now))
             insert_missing(connection, decline, rows)
@@ -326,7 +327,7 @@ class Runs:
     def prioritize(self, run_id: str, user: int, *, who: str, reason: str) -> int:
         """Let what waits for a user, given by number, go first; how many batches that is."""
         with self._ledger.begin() as connection:
-            row = _row(connection, run_id)
+            row = row_of(connection, run_id)
             if row.state in TERMINAL_RUNS:
                 raise Refused(f"the run is {row.state}: nothing of it waits")
             now = self._ledger.clock(connection)
@@ -353,7 +354,7 @@ class Runs:
         `Unavailable` while a worker has the user in hand, who read the choices before.
         """
         with self._ledger.begin() as connection:
-            row = _row(connection, run_id)
+            row = row_of(connection, run_id)
             state = RunState(row.state)
             if row.purpose != "restore" or state in (RunState.REFUSED, RunState.CANCELLED):
                 raise Refused("nothing of this run is written, so there is nothing to choose")
@@ -384,7 +385,7 @@ class Runs:
     def accept_losses(self, run_id: str, *, who: str, reason: str) -> None:
         """Take note, by name, that what is lost or quarantined stays so."""
         with self._ledger.begin() as connection:
-            row = _row(connection, run_id)
+            row = row_of(connection, run_id)
             if row.state not in TERMINAL_RUNS:
                 raise Refused(f"the run is still {row.state}", hint="accept when it has finished")
             now = self._ledger.clock(connection)
@@ -404,7 +405,7 @@ class Runs:
         only_from: RunState | None = None,
     ) -> None:
         with self._ledger.begin() as connection:
-            row = _row(connection, run_id)
+            row = row_of(connection, run_id)
             old = RunState(row.state)
             if only_from is not None and old is not only_from:
                 raise Refused(f"the run is {old}, not {only_from}")
@@ -419,16 +420,9 @@ class Runs:
         audit_log.append(connection, now=now, who=who, action=action, run=run_id, detail=detail)
 
 
-def _row(connection: Connection, run_id: str) -> Any:
-    row = connection.execute(select(run).where(run.c.id == run_id)).one_or_none()
-    if row is None:
-        raise NotFound("there is no such run", hint="list them: reinstate runs")
-    return row
-
-
 def must_not_be_undone(connection: Connection, run_id: str) -> None:
     """Nothing is tried again of a run that was closed, or while it is being undone."""
-    row = _row(connection, run_id)
+    row = row_of(connection, run_id)
     if row.closed_at is not None:
         raise Refused(f"the run was closed by {row.closed_by}: its keys were erased")
     undo = connection.execute(

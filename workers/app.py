@@ -133,7 +133,7 @@ def _refuse_what_cannot_work(**_: object) -> None:
 
 @worker_init.connect
 def _outlive_its_broker(**_: object) -> None:
-    from workers.receipts import keep_receipts  # noqa: PLC0415 - redis loads much, if installed
+    from workers.receipts import keep_receipts  # noqa: PLC0415 - heavy imports, if used
 
     keep_receipts()
 
