@@ -9,10 +9,11 @@ from orchestrator.errors import NotFound, Refused
 from orchestrator.ledger import audit_log, outbox
 from orchestrator.ledger.database import Ledger
 from orchestrator.ledger.flow import moment
-from orchestrator.ledger.schema import delivery, run
+from orchestrator.ledger.schema import delivery
 from orchestrator.notices import DeliveryState, NoticeKind
 from orchestrator.plan import Notify
 from orchestrator.plan_text.document import notify_of
+from orchestrator.standing.rows import row_of
 
 
 class Attempt(Struct, frozen=True, kw_only=True):
@@ -119,9 +120,5 @@ class Deliveries:
 
 
 def _notify(connection: Connection, run_id: str) -> Notify:
-    row = connection.execute(
-        select(run.c.plan, run.c.purpose).where(run.c.id == run_id)
-    ).one_or_none()
-    if row is None:
-        raise NotFound("there is no such run", hint="list them: reinstate runs")
+    row = row_of(connection, run_id)
     return Notify() if row.purpose in outbox.UNHEARD else notify_of(row.plan)

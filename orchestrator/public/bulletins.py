@@ -12,15 +12,16 @@ from typing import Any
 from msgspec import Struct
 from sqlalchemy import Connection, select, update
 
-from orchestrator.errors import NotFound, Refused
+from orchestrator.errors import Refused
 from orchestrator.ledger import audit_log, bulletins
 from orchestrator.ledger.database import Ledger, insert_missing
 from orchestrator.ledger.flow import moment
-from orchestrator.ledger.schema import public_page, run
+from orchestrator.ledger.schema import public_page
 from orchestrator.lifecycle import RunState
 from orchestrator.progress import Progress
 from orchestrator.run_standing import Status
 from orchestrator.sealing import Sealer
+from orchestrator.standing.rows import row_of
 from orchestrator.telling import Going, bulletin
 
 LONGEST = 5_000
@@ -270,11 +271,7 @@ def of_row(row: Any) -> Bulletin:
 
 def _row(connection: Connection, run_id: str) -> Any:
     """The run, if the public is told of it: one that restores, for everybody in its plan."""
-    row = connection.execute(
-        select(run.c.purpose, run.c.root).where(run.c.id == run_id)
-    ).one_or_none()
-    if row is None:
-        raise NotFound("there is no such run", hint="list them: reinstate runs")
+    row = row_of(connection, run_id)
     if row.purpose != "restore" or row.root is not None:
         raise Refused("the public is told of runs that restore", hint="name the run itself")
     return row

@@ -30,6 +30,7 @@ from orchestrator.plan_text.document import digest_of
 from orchestrator.progress import Progress
 from orchestrator.reasons import Reason
 from orchestrator.run_standing import Status, UnitAnswer
+from orchestrator.standing.rows import row_of
 from orchestrator.telling import Place, ToppedUp, claim_answer
 
 _BEGUN = (RunState.RUNNING, RunState.PAUSED, RunState.FINISHED, RunState.CANCELLED)
@@ -282,9 +283,7 @@ def of_user(connection: Connection, run_id: str, user: int, *, limit: int) -> li
 
 def _about(connection: Connection, run_id: str) -> Row[Any]:
     """The run that a claim is about."""
-    row = connection.execute(select(run).where(run.c.id == run_id)).one_or_none()
-    if row is None:
-        raise NotFound("there is no such run", hint="list them: reinstate runs")
+    row = row_of(connection, run_id)
     if row.purpose != "restore" or row.root is not None:
         raise Refused("claims are about a run that restores", hint="name the run itself")
     if row.state not in _BEGUN:

@@ -29,6 +29,7 @@ from orchestrator.public.links import Link, read, written
 from orchestrator.reasons import Reason
 from orchestrator.runs import Runs
 from orchestrator.sealing import Sealer
+from orchestrator.standing.rows import row_of
 from orchestrator.telling import advice, of_unit
 
 THE_USER = "the user"
@@ -290,11 +291,7 @@ def _nothing() -> NotFound:
 
 
 def _must_be_open(connection: Connection, run_id: str) -> None:
-    row = connection.execute(
-        select(run.c.purpose, run.c.root, run.c.users, run.c.closed_at).where(run.c.id == run_id)
-    ).one_or_none()
-    if row is None:
-        raise NotFound("there is no such run", hint="list them: reinstate runs")
+    row = row_of(connection, run_id)
     if row.purpose != "restore" or row.root is not None:
         raise Refused("users have a page of the run that restores", hint="name the run itself")
     if row.closed_at is not None:
